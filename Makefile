@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+# The front of the build: Meson does the work. `make` alone lists the targets.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+PYTHON ?= /usr/bin/python3
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build run test bench lint format asan tsan fuzz install clean docs
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+deps: ## install what the build needs (Debian packages), if it is missing
+	@scripts/deps build
+
+build: deps ## build the optimised program: build/sluice
+	@scripts/build $(BUILD) -Dbuildtype=release
+
+run: build ## shorten, redirect and limit on port 5000: in-process limiter, SQLite file
+	@mkdir -p run
+	$(BUILD)/sluice serve --links sqlite:run/sluice.db
+
+test: build ## every test, on the optimised build; ends with a line that counts them
+	@scripts/deps test
+	@$(PYTHON) tests/run.py $(BUILD)
+
+bench: build ## measure, side by side with nginx and others; prints ratios
+	@scripts/deps bench
+	@$(PYTHON) bench/run.py $(BUILD)
+
+lint: build ## static analysis and style
+	@scripts/deps lint
+	@scripts/lint $(BUILD)
+
+format: ## lay the C code out
+	@scripts/deps lint
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+asan: deps ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
+	@scripts/deps test
+	@scripts/build build-asan -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
+	@$(PYTHON) tests/run.py build-asan
+
+tsan: deps ## every test under ThreadSanitizer
+	@scripts/deps test
+	@scripts/build build-tsan -Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false
+	@$(PYTHON) tests/run.py build-tsan
+
+fuzz: deps ## fuzz every parser of outside bytes, FUZZ_SECONDS each (default 60)
+	@scripts/deps fuzz
+	@CC=clang scripts/build build-fuzz -Dfuzz=true -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
+	@scripts/fuzz build-fuzz $${FUZZ_SECONDS:-60}
+
+docs: build ## write docs/config.md anew from the schema
+	@$(BUILD)/config_reference > docs/config.md
+
+install: build ## install below PREFIX (default /usr/local); DESTDIR is honoured
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@meson install -C $(BUILD) --no-rebuild
+
+clean: ## remove the build folders
+	rm -rf build build-asan build-tsan build-fuzz

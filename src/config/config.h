@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config.h: everything that an operator can set, as plain structs.
+ *
+ * The struct is filled from defaults, a YAML file, the environment and flags, each winning over
+ * the one before it, by one table (schema.c) that also writes the reference page.
+ *
+ * Leaves out: what the settings do.
+ */
+#ifndef SLUICE_CONFIG_CONFIG_H
+#define SLUICE_CONFIG_CONFIG_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sluice/limiter.h"
+#include "store/failure.h"
+#include "store/store.h"
+
+#define CONFIG_LIMITS_MAX STORE_TAKES_MAX
+#define CONFIG_TEXT_MAX 256
+#define CONFIG_LIST_MAX 64
+
+/* An address range. IPv4 is held as IPv4-mapped IPv6, its prefix length counted from 96. */
+struct config_network {
+	struct in6_addr address;
+	uint8_t prefix; /* 0 to 128 */
+};
+
+/* What a limit counts by. */
+enum config_subject {
+	SUBJECT_CLIENT_IP, /* each client address (IPv6: each network of ipv6_prefix bits) */
+	SUBJECT_GLOBAL,    /* everybody together */
+};
+
+struct config_limit {
+	char name[32];               /* [a-z0-9-], unique */
+	enum config_subject subject; /* by: */
+	struct sluice_policy policy; /* algorithm, limit, window, burst */
+};
+
+enum config_access_log { ACCESS_LOG_OFF, ACCESS_LOG_TEXT, ACCESS_LOG_JSON };
+
+struct config {
+	/* listen: ADDR:PORT, [ADDR6]:PORT */
+	struct sockaddr_storage listen;
+	socklen_t listen_len;
+	char listen_text[CONFIG_TEXT_MAX];
+
+	struct config_network trusted_proxies[CONFIG_LIST_MAX];
+	size_t trusted_proxies_n;
+	char public_names[CONFIG_LIST_MAX][CONFIG_TEXT_MAX]; /* host or host:port under which we are reached */
+	size_t public_names_n;
+
+	struct {
+		uint32_t threads;                    /* 0: one a core */
+		uint32_t max_connections;            /* over all threads */
+		uint32_t max_connections_per_client; /* 0: no bound. Trusted proxies are exempt */
+		uint64_t max_header_bytes;           /* request line and headers together */
+		uint64_t max_body_bytes;
+		uint64_t idle_timeout_us;     /* a connection on which nothing moves */
+		uint64_t request_timeout_us;  /* from the first chance to send a request to its last byte */
+		uint64_t shutdown_timeout_us; /* what is in flight at SIGTERM */
+	} server;
+
+	struct {
+		char store[CONFIG_TEXT_MAX]; /* memory: */
+		char prefix[64];
+		uint64_t timeout_us;
+		enum failure_policy on_failure;
+		uint64_t max_keys;
+		uint8_t ipv6_prefix; /* bits of an IPv6 address that make a client */
+	} limiter;
+
+	struct {
+		char store[CONFIG_TEXT_MAX]; /* sqlite:PATH, sqlite::memory: */
+		uint64_t cache_bytes;
+		uint32_t queue;
+		uint64_t click_interval_us;
+	} links;
+
+	struct {
+		int level; /* enum log_level */
+		enum config_access_log access;
+		char access_file[CONFIG_TEXT_MAX]; /* "-": standard output */
+	} log;
+
+	struct config_limit limits[CONFIG_LIMITS_MAX];
+	size_t limits_n; /* 0: off */
+};
+
+/* Where an error is, and what is wrong. */
+struct config_error {
+	char text[1024]; /* `FILE:LINE: KEY: why`, `--flag: why`, `SLUICE_X: why`; no newline */
+};
+
+/** Fills in the defaults. */
+void config_defaults(struct config *config);
+
+/** Reads a YAML file over `config`. @return 0, or -1 with `error` set and `config` undefined. */
+int config_load_file(struct config *config, const char *path, struct config_error *error);
+
+/** Applies SLUICE_LISTEN and the like. Same result. */
+int config_load_env(struct config *config, char *const *environment, struct config_error *error);
+
+/** Applies one flag by its long name without the dashes ("listen"). Same result. */
+int config_set_flag(struct config *config, const char *flag, const char *value, struct config_error *error);
+
+/** Checks what no single setting can see (names of limits unique, …). Same result. */
+int config_check(const struct config *config, struct config_error *error);
+
+/** Writes docs/config.md. @return 0 or -1 with errno. */
+int config_write_reference(int fd);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * client.h: who is asking: the address behind trusted proxies, and the key it counts under.
+ *
+ * Sources: RFC 7239 (Forwarded); X-Forwarded-For as nginx's realip module reads it with
+ * real_ip_recursive: from the right, as long as the hop that speaks is trusted.
+ */
+#ifndef SLUICE_POLICY_CLIENT_H
+#define SLUICE_POLICY_CLIENT_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "config/config.h"
+
+#define CLIENT_TEXT_MAX 64
+
+/* An address, IPv4 held as IPv4-mapped IPv6. */
+struct client {
+	struct in6_addr address;
+};
+
+/** The address of a socket's peer. Unix sockets and unknown families count as ::. */
+void client_from_sockaddr(struct client *client, const struct sockaddr *peer);
+
+/** @return true when the address lies in one of the networks. */
+bool client_trusted(const struct client *client, const struct config_network *networks, size_t n);
+
+/**
+ * Finds the client behind trusted proxies.
+ *
+ * @param client      in: the socket's peer; out: the nearest address that is not trusted, or the last that
+ *                    could be read (a broken element ends the walk at the hop that vouched for it).
+ * @param forwarded   value of the Forwarded header, lists of several headers joined by ", "; may be NULL.
+ * @param xff         likewise X-Forwarded-For. When both are there Forwarded is used and X-Forwarded-For is not.
+ */
+void client_resolve(struct client *client, const char *forwarded, const char *xff,
+                    const struct config_network *networks, size_t n);
+
+/** Writes the address as text (203.0.113.7, 2001:db8::1). @return its length. */
+size_t client_text(const struct client *client, char text[CLIENT_TEXT_MAX]);
+
+/** Writes what the client counts under: the IPv4 address, or the IPv6 network as `2001:db8:0:1::/64`.
+ *  @param ipv6_prefix 1 to 128. @return its length. */
+size_t client_subject(const struct client *client, unsigned ipv6_prefix, char text[CLIENT_TEXT_MAX]);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * failure.h: what is decided when the store can't.
+ *
+ * A store in front of a store: it passes every operation on, and when that one refuses or fails it
+ * decides in its stead:
+ *
+ *   local   an in-process store enforces the limits (divided by the number of servers). When that
+ *           one is full too, new keys share a fixed number of states, chosen by a keyed hash: never
+ *           more passes per key than its limit, but strangers may use up each other's
+ *   open    everything passes
+ *   closed  nothing passes; the client is told to come back after one second
+ *
+ * Each such decision is marked in op->decider, with the reason in op->error.
+ */
+#ifndef SLUICE_STORE_FAILURE_H
+#define SLUICE_STORE_FAILURE_H
+
+#include "store/store.h"
+
+enum failure_policy { FAILURE_LOCAL, FAILURE_OPEN, FAILURE_CLOSED };
+
+struct failure_config {
+	enum failure_policy policy;
+	uint64_t local_max_keys;           /* capacity of the in-process store of `local` */
+	uint32_t shared_states;            /* states that new keys share when that is full, for each limit */
+	uint64_t (*now_us)(void *context); /* as in memory_store_config */
+	void *context;
+};
+
+/**
+ * @param inner  owned by the result, closed with it.
+ * @return NULL with errno set; `inner` is then still the caller's.
+ */
+struct store *failure_store_open(struct store *inner, const struct failure_config *config);
+
+#endif

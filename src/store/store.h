@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store.h: the contract between who asks for a decision and where the states live.
+ *
+ * One operation carries up to STORE_TAKES_MAX (policy, key, cost) triples that are decided
+ * together: a take takes from all of them or from none.
+ *
+ * Lifetime rules
+ *  1. The caller owns the op, embedded in whatever it likes; keys and policies that it points to
+ *     must live until the op has ended.
+ *  2. store_submit() ends the op at once (STORE_DONE: the decisions are in the op, no callback
+ *     comes), or keeps it (STORE_PENDING: `done` is called exactly once, on the submitting thread,
+ *     never before store_submit() returned), or refuses it (a negative errno: nothing happened,
+ *     no callback comes).
+ *  3. A pending op can't be withdrawn; who loses interest waits for `done` all the same.
+ *  4. store_close() only after every op has ended.
+ *
+ * Leaves out: what a key is made of (policy/), what is said to the client (app/).
+ */
+#ifndef SLUICE_STORE_STORE_H
+#define SLUICE_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sluice/limiter.h"
+
+#define STORE_TAKES_MAX 8
+#define STORE_KEY_MAX 255 /* bytes */
+
+/* What store_submit() answers besides a negative errno. */
+enum { STORE_DONE = 0, STORE_PENDING = 1 };
+
+enum store_verb {
+	STORE_TAKE,   /* take cost from all, or from none */
+	STORE_PEEK,   /* look, change nothing */
+	STORE_REFUND, /* give cost back that was taken at decision.at_us (in: from the take's op) */
+	STORE_RESET,  /* forget the states of the keys */
+};
+
+struct store_take {
+	const struct sluice_policy *policy;
+	const char *key;  /* `<limit name>:{<subject>}`; stores that need a prefix add it themselves */
+	uint16_t key_len; /* 1 to STORE_KEY_MAX */
+	uint32_t cost;
+	struct sluice_decision decision; /* out. A take that was denied leaves every other decision of its op as
+	                                    a peek would show it */
+};
+
+/* Who decided: the store itself, or a failure policy in its stead. */
+enum store_decider { STORE_BY_STORE, STORE_BY_LOCAL, STORE_BY_OPEN, STORE_BY_CLOSED };
+
+struct store_op {
+	enum store_verb verb;
+	uint8_t n; /* 1 to STORE_TAKES_MAX */
+	struct store_take takes[STORE_TAKES_MAX];
+	uint64_t deadline_us; /* clock_mono_us() after which an answer is of no use */
+	void (*done)(struct store_op *op);
+
+	/* out */
+	bool allowed; /* every take was allowed */
+	enum store_decider decider;
+	int error; /* 0, or the negative errno for which the failure policy decided */
+};
+
+struct store_stats {
+	uint64_t keys;    /* states held now */
+	uint64_t bytes;   /* memory held for them, table included */
+	uint64_t refused; /* operations refused because the store was full */
+	uint64_t expired; /* states dropped because they had become empty */
+	uint64_t errors;  /* operations that ended in an error */
+};
+
+struct store; /* the head of every store; see struct store_class */
+
+struct store_class {
+	const char *name;
+	int (*submit)(struct store *store, struct store_op *op);
+	/* A little housekeeping; called on each loop thread some times a second. */
+	void (*tend)(struct store *store);
+	void (*stats)(struct store *store, struct store_stats *out);
+	/* @return true when decisions can be had. */
+	bool (*ready)(struct store *store);
+	void (*close)(struct store *store);
+};
+
+struct store {
+	const struct store_class *class;
+};
+
+static inline int store_submit(struct store *store, struct store_op *op)
+{
+	return store->class->submit(store, op);
+}
+
+static inline void store_tend(struct store *store)
+{
+	store->class->tend(store);
+}
+
+static inline void store_stats(struct store *store, struct store_stats *out)
+{
+	store->class->stats(store, out);
+}
+
+static inline bool store_ready(struct store *store)
+{
+	return store->class->ready(store);
+}
+
+static inline void store_close(struct store *store)
+{
+	store->class->close(store);
+}
+
+#endif
