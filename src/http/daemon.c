@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * daemon.c: libmicrohttpd inside a libuv loop: connections, their bounds and their timeouts.
+ *
+ * libmicrohttpd brings an epoll descriptor of its own; the loop watches that one and runs the library
+ * when it stirs. Leaves out: requests and responses (exchange.c).
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/internal.h"
+
+/* Room in a connection's memory beside the request head: the response head with a Location of the
+ * longest URL, and the library's list of headers. Zeroed by the library for each request, so not lavish. */
+#define RESPONSE_HEAD_ROOM (12 * 1024)
+
+/* How often the library may go on in one turn before the loop's other work gets its turn. */
+#define RUNS_A_TURN 8
+
+static void count(_Atomic uint64_t *counter)
+{
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+static void queue_remove(struct http_daemon *daemon, struct http_peer *peer)
+{
+	struct http_peer **tail = peer->list_head == &daemon->fresh ? &daemon->fresh_tail : &daemon->kept_tail;
+
+	if (peer->list_head == NULL)
+		return;
+	*(peer->prev != NULL ? &peer->prev->next : peer->list_head) = peer->next;
+	*(peer->next != NULL ? &peer->next->prev : tail) = peer->prev;
+	peer->list_head = NULL;
+}
+
+void http_peer_wait(struct http_daemon *daemon, struct http_peer *peer, struct http_peer **queue, uint64_t now_us)
+{
+	struct http_peer **tail;
+
+	queue_remove(daemon, peer);
+	if (queue == NULL)
+		return;
+	tail = queue == &daemon->fresh ? &daemon->fresh_tail : &daemon->kept_tail;
+	peer->waiting_since_us = now_us;
+	peer->list_head = queue;
+	peer->next = NULL;
+	peer->prev = *tail;
+	*(*tail != NULL ? &(*tail)->next : queue) = peer;
+	*tail = peer;
+}
+
+static void peer_opened(struct http_daemon *daemon, struct MHD_Connection *connection, void **socket_context)
+{
+	const union MHD_ConnectionInfo *address =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const union MHD_ConnectionInfo *fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct http_peer *peer = calloc(1, sizeof *peer);
+	int on = 1;
+
+	*socket_context = peer;
+	if (peer == NULL) { /* every later callback sees NULL and refuses */
+		shutdown(fd->connect_fd, SHUT_RDWR);
+		count(&daemon->stats.refused);
+		return;
+	}
+	peer->fd = fd->connect_fd;
+	client_from_sockaddr(&peer->client, address->client_addr);
+	peer->trusted = client_trusted(&peer->client, daemon->config.trusted, daemon->config.trusted_n);
+	peer->text_len = client_text(&peer->client, peer->text);
+	if (!peer->trusted) {
+		peer->counted = http_connections_enter(daemon->config.connections, &peer->client.address);
+		if (!peer->counted) {
+			shutdown(peer->fd, SHUT_RDWR);
+			count(&daemon->stats.refused);
+		}
+	}
+	/* An answer goes out in one write; waiting for more to fill a segment only delays it. */
+	setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	count(&daemon->stats.accepted);
+	count(&daemon->stats.open);
+	http_peer_wait(daemon, peer, &daemon->fresh, clock_mono_us());
+}
+
+static void peer_closed(struct http_daemon *daemon, void **socket_context)
+{
+	struct http_peer *peer = *socket_context;
+
+	if (peer == NULL)
+		return;
+	queue_remove(daemon, peer);
+	if (peer->counted)
+		http_connections_leave(daemon->config.connections, &peer->client.address);
+	atomic_fetch_sub_explicit(&daemon->stats.open, 1, memory_order_relaxed);
+	free(peer);
+	*socket_context = NULL;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+	if (code == MHD_CONNECTION_NOTIFY_STARTED)
+		peer_opened(cls, connection, socket_context);
+	else
+		peer_closed(cls, socket_context);
+}
+
+/* The library reports every broken connection; that is weather, not news. */
+static void on_message(void *cls, const char *format, va_list args)
+{
+	struct http_daemon *daemon = cls;
+	char message[512];
+
+	count(&daemon->stats.broken);
+	vsnprintf(message, sizeof message, format, args);
+	message[strcspn(message, "\n")] = '\0';
+	log_debug("http: %s", message);
+}
+
+/* Targets are compared byte for byte, so that what is logged is what was sent. */
+static size_t no_unescape(void *cls, struct MHD_Connection *connection, char *text)
+{
+	return strlen(text);
+}
+
+static void on_idle(uv_idle_t *handle);
+
+static void run(struct http_daemon *daemon)
+{
+	MHD_UNSIGNED_LONG_LONG wait_ms;
+	int runs = 0;
+	bool more;
+
+	do {
+		MHD_run(daemon->mhd);
+		more = MHD_get_timeout(daemon->mhd, &wait_ms) == MHD_YES && wait_ms == 0;
+	} while (more && ++runs < RUNS_A_TURN);
+	if (more && !uv_is_active((uv_handle_t *)&daemon->pending))
+		uv_idle_start(&daemon->pending, on_idle);
+	else if (!more && uv_is_active((uv_handle_t *)&daemon->pending))
+		uv_idle_stop(&daemon->pending);
+}
+
+static void on_idle(uv_idle_t *handle)
+{
+	run(handle->data);
+}
+
+static void on_poll(uv_poll_t *handle, int status, int events)
+{
+	run(handle->data);
+}
+
+static struct MHD_Daemon *start_library(struct http_daemon *daemon)
+{
+	const struct http_config *config = &daemon->config;
+	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_SUPPRESS_DATE_NO_CLOCK;
+	unsigned idle_s = (unsigned)((config->idle_timeout_us + 999999) / 1000000);
+
+	return MHD_start_daemon(flags, 0, NULL, NULL, http_on_request, daemon, MHD_OPTION_EXTERNAL_LOGGER, on_message,
+	                        daemon, MHD_OPTION_LISTEN_SOCKET, config->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+	                        (unsigned)config->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, idle_s,
+	                        MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+	                        (size_t)(config->max_header_bytes + RESPONSE_HEAD_ROOM), MHD_OPTION_STRICT_FOR_CLIENT,
+	                        1, MHD_OPTION_URI_LOG_CALLBACK, http_on_target, daemon, MHD_OPTION_UNESCAPE_CALLBACK,
+	                        no_unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, http_on_completed, daemon,
+	                        MHD_OPTION_NOTIFY_CONNECTION, on_connection, daemon, MHD_OPTION_END);
+}
+
+struct http_daemon *http_open(uv_loop_t *loop, const struct http_config *config, const struct http_handler *handler,
+                              void *context)
+{
+	struct http_daemon *daemon = calloc(1, sizeof *daemon);
+	const union MHD_DaemonInfo *info;
+
+	if (daemon == NULL)
+		return NULL;
+	daemon->config = *config;
+	daemon->handler = handler;
+	daemon->context = context;
+	daemon->mhd = start_library(daemon);
+	if (daemon->mhd == NULL) {
+		free(daemon);
+		errno = errno != 0 ? errno : ENOMEM;
+		return NULL;
+	}
+	info = MHD_get_daemon_info(daemon->mhd, MHD_DAEMON_INFO_EPOLL_FD);
+	uv_poll_init(loop, &daemon->poll, info->epoll_fd);
+	uv_idle_init(loop, &daemon->pending);
+	daemon->poll.data = daemon->pending.data = daemon;
+	daemon->handles_open = 2;
+	uv_poll_start(&daemon->poll, UV_READABLE, on_poll);
+	run(daemon); /* the library puts the listening socket into its set only now */
+	return daemon;
+}
+
+/* A socket of ours is never closed behind the library's back: it sees the end of the stream and cleans up. */
+static void hang_up(struct http_daemon *daemon, struct http_peer *peer)
+{
+	queue_remove(daemon, peer);
+	shutdown(peer->fd, SHUT_RDWR);
+}
+
+void http_drain(struct http_daemon *daemon)
+{
+	if (daemon->draining)
+		return;
+	run(daemon); /* who is in the accept queue already is served */
+	daemon->draining = true;
+	close(MHD_quiesce_daemon(daemon->mhd));
+	while (daemon->kept != NULL)
+		hang_up(daemon, daemon->kept);
+	run(daemon);
+}
+
+void http_tend(struct http_daemon *daemon, uint64_t now_us)
+{
+	uint64_t fresh_us = daemon->config.request_timeout_us;
+	uint64_t kept_us = daemon->config.idle_timeout_us + daemon->config.request_timeout_us;
+
+	while (daemon->fresh != NULL && now_us - daemon->fresh->waiting_since_us >= fresh_us) {
+		count(&daemon->stats.timed_out);
+		hang_up(daemon, daemon->fresh);
+	}
+	while (daemon->kept != NULL && now_us - daemon->kept->waiting_since_us >= kept_us) {
+		count(&daemon->stats.timed_out);
+		hang_up(daemon, daemon->kept);
+	}
+	run(daemon);
+}
+
+size_t http_in_flight(const struct http_daemon *daemon)
+{
+	return daemon->in_flight;
+}
+
+const struct http_stats *http_stats(const struct http_daemon *daemon)
+{
+	return &daemon->stats;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct http_daemon *daemon = handle->data;
+
+	if (--daemon->handles_open > 0)
+		return;
+	http_free_exchanges(daemon);
+	free(daemon);
+}
+
+void http_close(struct http_daemon *daemon)
+{
+	uv_poll_stop(&daemon->poll);
+	MHD_stop_daemon(daemon->mhd);
+	uv_close((uv_handle_t *)&daemon->poll, on_handle_closed);
+	uv_close((uv_handle_t *)&daemon->pending, on_handle_closed);
+}

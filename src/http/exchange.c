@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * exchange.c: one request and its answer, between libmicrohttpd and the handler.
+ *
+ * The library calls http_on_request() once when the head is there, once for each piece of the body,
+ * and once more when the request is whole; only in that last call may an answer be queued without
+ * ending the connection. Leaves out: connections and the loop (daemon.c).
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "http/internal.h"
+
+/* Exchanges kept for reuse, a thread. */
+#define POOL_MAX 1024
+
+/* A body over the bound is read on to be answered on a connection that stays usable, up to this many
+ * times the bound; then the connection ends. */
+#define SWALLOW_FACTOR 4
+
+static struct http_exchange *exchange_new(struct http_daemon *daemon)
+{
+	struct http_exchange *exchange = daemon->free_exchanges;
+
+	if (exchange != NULL) {
+		daemon->free_exchanges = exchange->next_free;
+		daemon->free_n--;
+		memset(exchange, 0, sizeof *exchange); /* the handler's part is the handler's to clear */
+	} else {
+		exchange = calloc(1, daemon->handler->exchange_size);
+	}
+	if (exchange != NULL) {
+		exchange->daemon = daemon;
+		daemon->in_flight++;
+	}
+	return exchange;
+}
+
+static void exchange_free(struct http_exchange *exchange)
+{
+	struct http_daemon *daemon = exchange->daemon;
+
+	free(exchange->body_buffer);
+	daemon->in_flight--;
+	if (daemon->free_n >= POOL_MAX) {
+		free(exchange);
+		return;
+	}
+	exchange->next_free = daemon->free_exchanges;
+	daemon->free_exchanges = exchange;
+	daemon->free_n++;
+}
+
+void http_free_exchanges(struct http_daemon *daemon)
+{
+	while (daemon->free_exchanges != NULL) {
+		struct http_exchange *next = daemon->free_exchanges->next_free;
+
+		free(daemon->free_exchanges);
+		daemon->free_exchanges = next;
+	}
+}
+
+void *http_context(const struct http_exchange *exchange)
+{
+	return exchange->daemon->context;
+}
+
+void *http_on_target(void *cls, const char *uri, struct MHD_Connection *connection)
+{
+	struct http_exchange *exchange = exchange_new(cls);
+
+	if (exchange == NULL)
+		return NULL;
+	exchange->connection = connection;
+	exchange->target = uri != NULL ? uri : "";
+	exchange->path_len = strcspn(exchange->target, "?");
+	exchange->started_us = clock_mono_us();
+	return exchange;
+}
+
+static enum http_method method_of(const char *text)
+{
+	if (strcmp(text, "GET") == 0)
+		return HTTP_GET;
+	if (strcmp(text, "POST") == 0)
+		return HTTP_POST;
+	if (strcmp(text, "HEAD") == 0)
+		return HTTP_HEAD;
+	return HTTP_OTHER;
+}
+
+const char *http_header(const struct http_exchange *exchange, const char *name)
+{
+	return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
+}
+
+struct join {
+	const char *name;
+	char *text;
+	size_t room, len;
+};
+
+static enum MHD_Result join_one(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	struct join *join = cls;
+	size_t len, need;
+
+	if (value == NULL || strcasecmp(name, join->name) != 0)
+		return MHD_YES;
+	len = strlen(value);
+	need = len + (join->len > 0 ? 2 : 0);
+	if (need >= join->room) { /* alone too long: its right end is what counts */
+		value += need - (join->room - 1);
+		need = len = join->room - 1;
+		join->len = 0;
+	} else if (join->len + need >= join->room) {
+		size_t drop = join->len + need - (join->room - 1);
+
+		memmove(join->text, join->text + drop, join->len - drop);
+		join->len -= drop;
+	}
+	if (need > len) {
+		memcpy(join->text + join->len, ", ", 2);
+		join->len += 2;
+	}
+	memcpy(join->text + join->len, value, len);
+	join->len += len;
+	join->text[join->len] = '\0';
+	return MHD_YES;
+}
+
+size_t http_header_joined(const struct http_exchange *exchange, const char *name, char *text, size_t room)
+{
+	struct join join = { .name = name, .text = text, .room = room };
+
+	text[0] = '\0';
+	MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, join_one, &join);
+	return join.len;
+}
+
+/* What smuggles requests past proxies: two opinions about where the body ends. */
+struct framing {
+	unsigned lengths, encodings;
+	bool odd_encoding;
+};
+
+static enum MHD_Result look_at_framing(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	struct framing *framing = cls;
+
+	if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0)
+		framing->lengths++;
+	if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
+		framing->encodings++;
+		framing->odd_encoding |= value == NULL || strcasecmp(value, "chunked") != 0;
+	}
+	return MHD_YES;
+}
+
+static enum http_fault find_fault(const struct http_exchange *exchange, const char *version)
+{
+	const struct http_config *config = &exchange->daemon->config;
+	const union MHD_ConnectionInfo *head =
+		MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+	struct framing framing = { 0 };
+	const char *length;
+
+	if (head != NULL && head->header_size > config->max_header_bytes)
+		return HTTP_HEADER_TOO_LARGE;
+	/* The library ends target and version by NUL where a space was. If there is more between the two, the client
+	 * sent a NUL of its own. */
+	if (exchange->target[0] != '/' || exchange->target + strlen(exchange->target) + 1 != version)
+		return HTTP_MALFORMED;
+	MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, look_at_framing, &framing);
+	if (framing.lengths + framing.encodings > 1 || framing.odd_encoding)
+		return HTTP_MALFORMED;
+	if (framing.lengths == 1) {
+		length = http_header(exchange, MHD_HTTP_HEADER_CONTENT_LENGTH);
+		/* The library has refused what is not a number. */
+		if (length != NULL && strtoull(length, NULL, 10) > config->max_body_bytes)
+			return HTTP_BODY_TOO_LARGE;
+	}
+	return HTTP_FINE;
+}
+
+/* Keeps a piece of the body. @return false when the connection should end. */
+static bool collect(struct http_exchange *exchange, const char *piece, size_t len)
+{
+	uint64_t max = exchange->daemon->config.max_body_bytes;
+
+	exchange->body_seen += len;
+	if (exchange->body_seen > max) {
+		exchange->fault = HTTP_BODY_TOO_LARGE;
+		return exchange->body_seen <= max * SWALLOW_FACTOR;
+	}
+	if (exchange->response != NULL) /* answered already: nobody will read it */
+		return true;
+	if (exchange->body_len + len > exchange->body_room) {
+		size_t room = exchange->body_room * 2 > exchange->body_len + len ? exchange->body_room * 2
+		                                                                 : exchange->body_len + len;
+		char *larger = realloc(exchange->body_buffer, room);
+
+		if (larger == NULL)
+			return false;
+		exchange->body_buffer = larger;
+		exchange->body_room = room;
+	}
+	memcpy(exchange->body_buffer + exchange->body_len, piece, len);
+	exchange->body_len += len;
+	exchange->body = exchange->body_buffer;
+	return true;
+}
+
+static enum MHD_Result queue(struct http_exchange *exchange)
+{
+	exchange->queued = true;
+	return MHD_queue_response(exchange->connection, exchange->status, exchange->response);
+}
+
+static void suspend(struct http_exchange *exchange)
+{
+	exchange->suspended = true;
+	MHD_suspend_connection(exchange->connection);
+}
+
+static enum MHD_Result on_head(struct http_exchange *exchange, const char *method, const char *version)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	exchange->peer = info != NULL ? info->socket_context : NULL;
+	if (exchange->peer == NULL)
+		return MHD_NO;
+	http_peer_wait(exchange->daemon, exchange->peer, &exchange->daemon->kept, exchange->started_us);
+	exchange->method_text = method;
+	exchange->method = method_of(method);
+	exchange->fault = find_fault(exchange, version);
+	exchange->began = true;
+	exchange->daemon->handler->begin(exchange);
+	/* A body that is announced too large, whose end is disputed, or that the client holds back until it hears from
+	 * us, is not waited for. Such an early answer ends the connection. */
+	if (exchange->response != NULL && (exchange->fault != HTTP_FINE || http_header(exchange, "Expect") != NULL))
+		return queue(exchange);
+	return MHD_YES;
+}
+
+enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+                                const char *version, const char *upload, size_t *upload_size, void **con_cls)
+{
+	struct http_exchange *exchange = *con_cls;
+
+	if (exchange == NULL)
+		return MHD_NO;
+	if (!exchange->began)
+		return on_head(exchange, method, version);
+	if (*upload_size > 0) {
+		bool go_on = collect(exchange, upload, *upload_size);
+
+		*upload_size = 0;
+		return go_on ? MHD_YES : MHD_NO;
+	}
+	if (!exchange->whole) {
+		exchange->whole = true;
+		http_peer_wait(exchange->daemon, exchange->peer, NULL, 0);
+		if (exchange->response == NULL)
+			exchange->daemon->handler->handle(exchange);
+	}
+	if (exchange->response != NULL)
+		return queue(exchange);
+	if (exchange->failed)
+		return MHD_NO;
+	suspend(exchange);
+	return MHD_YES;
+}
+
+void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
+                       enum MHD_RequestTerminationCode code)
+{
+	struct http_exchange *exchange = *con_cls;
+	const union MHD_ConnectionInfo *status;
+
+	if (exchange == NULL)
+		return;
+	*con_cls = NULL;
+	if (exchange->response != NULL)
+		MHD_destroy_response(exchange->response);
+	if (!exchange->queued) {
+		/* What the library answered by itself: a head that it could not read. */
+		status = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_HTTP_STATUS);
+		exchange->status = status != NULL ? status->http_status : 0;
+		exchange->bytes = 0;
+	}
+	if (exchange->peer != NULL && code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+		http_peer_wait(exchange->daemon, exchange->peer, &exchange->daemon->kept, clock_mono_us());
+	exchange->daemon->handler->end(exchange, exchange->status, exchange->bytes);
+	exchange_free(exchange);
+}
+
+/* The library can write the Date field itself, but formats it anew for each answer. */
+static const char *date_now(struct http_daemon *daemon)
+{
+	time_t now = time(NULL);
+	struct tm tm;
+
+	if ((uint64_t)now != daemon->date_s) {
+		gmtime_r(&now, &tm);
+		strftime(daemon->date, sizeof daemon->date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+		daemon->date_s = (uint64_t)now;
+	}
+	return daemon->date;
+}
+
+static struct MHD_Response *build(struct http_daemon *daemon, const struct http_response *from)
+{
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(from->body_len, (void *)(uintptr_t)from->body,
+	                                        from->body_static ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_COPY);
+	bool ok = response != NULL;
+
+	ok = ok && MHD_add_response_header(response, MHD_HTTP_HEADER_DATE, date_now(daemon));
+	if (from->content_type != NULL)
+		ok = ok && MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, from->content_type);
+	for (size_t i = 0; i < from->fields_n; i++)
+		ok = ok && MHD_add_response_header(response, from->fields[i].name, from->fields[i].value);
+	if (from->close || daemon->draining)
+		ok = ok && MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+	if (!ok && response != NULL) {
+		MHD_destroy_response(response);
+		response = NULL;
+	}
+	return response;
+}
+
+void http_respond(struct http_exchange *exchange, const struct http_response *response)
+{
+	exchange->status = response->status;
+	exchange->bytes = exchange->method == HTTP_HEAD ? 0 : response->body_len;
+	exchange->response = build(exchange->daemon, response);
+	exchange->failed = exchange->response == NULL; /* out of memory: the client may try again */
+	if (exchange->suspended) {
+		exchange->suspended = false;
+		MHD_resume_connection(exchange->connection);
+	}
+}

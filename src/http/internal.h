@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * internal.h: what daemon.c and exchange.c share; nobody else includes it.
+ */
+#ifndef SLUICE_HTTP_INTERNAL_H
+#define SLUICE_HTTP_INTERNAL_H
+
+#include <microhttpd.h>
+
+#include "http/http.h"
+
+struct http_daemon {
+	struct MHD_Daemon *mhd;
+	uv_poll_t poll;    /* on MHD's epoll descriptor */
+	uv_idle_t pending; /* active while MHD has work that no descriptor will announce */
+	int handles_open;
+	struct http_config config;
+	const struct http_handler *handler;
+	void *context;
+	struct http_stats stats;
+	struct http_exchange *free_exchanges;
+	size_t free_n;
+	size_t in_flight;
+	bool draining;
+	/* Peers that owe us a request, longest waiting first: those that never sent one, and those that
+	 * are kept alive after one. Two queues, since the second may wait longer. */
+	struct http_peer *fresh, *fresh_tail;
+	struct http_peer *kept, *kept_tail;
+	char date[32]; /* value of the Date field, for the second `date_s` */
+	uint64_t date_s;
+};
+
+/* Moves a peer between the queues: NULL for none. */
+void http_peer_wait(struct http_daemon *daemon, struct http_peer *peer, struct http_peer **queue, uint64_t now_us);
+
+/* The callbacks that libmicrohttpd gets from exchange.c. */
+void *http_on_target(void *cls, const char *uri, struct MHD_Connection *connection);
+enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+                                const char *version, const char *upload, size_t *upload_size, void **con_cls);
+void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
+                       enum MHD_RequestTerminationCode code);
+
+/* Frees the pooled exchanges. */
+void http_free_exchanges(struct http_daemon *daemon);
+
+#endif
