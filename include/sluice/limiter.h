@@ -30,7 +30,7 @@
  *   index ever written need exist)
  *       12    4  head: index of the oldest entry in the ring
  *       16    4  count: entries in the ring
- *       20    4  capacity: the ring's modulus, at most the limit
+ *       20    4  capacity: the ring's modulus, at most the limit that it was written under
  *       24  4*n  ring of 32-bit ticks: ceil(time / tick) modulo 2^32
  *
  *   sliding-counter (28 bytes)
@@ -47,7 +47,8 @@
  *       16    8  debt at `newest`; one unit of cost owes window_us / gcd(window_us, limit),
  *                and drain is limit / gcd(window_us, limit), so nothing is rounded
  *
- * A state of length 0 is an empty state: nothing was admitted yet.
+ * A state of length 0 is an empty state: nothing was admitted yet. Bytes after the end of a state
+ * are ignored.
  */
 #ifndef SLUICE_LIMITER_H
 #define SLUICE_LIMITER_H
@@ -123,7 +124,10 @@ struct sluice_policy {
 	uint64_t unit_debt; /**< token-bucket: window / gcd(limit, window), owed by one unit */
 };
 
-/** What was decided, and what the client may be told. */
+/**
+ * What was decided, and what the client may be told. Waits are counted from the `now_us` that was
+ * passed in, on the caller's clock: after a step back they include the time that stands still.
+ */
 struct sluice_decision {
 	bool allowed;
 	uint32_t limit;          /**< units that may pass at once: the limit, or the burst of a token-bucket */
@@ -165,7 +169,8 @@ SLUICE_API size_t sluice_state_max(const struct sluice_policy *policy);
  * How large a state must be before sluice_take() can admit `cost` units into it.
  *
  * A sliding-log may live in a state smaller than sluice_state_max(): its ring grows by doubling, so
- * that a client which uses little of a large limit costs little.
+ * that a client which uses little of a large limit costs little. Enlarge it with sluice_state_move(),
+ * or lengthen the bytes where they are (the new ones may hold anything): take() widens the ring.
  *
  * @param state, len  the present state; len 0 for none.
  * @return the bytes needed, `len` when it is large enough (also when the take would be denied),
@@ -186,8 +191,9 @@ SLUICE_API size_t sluice_state_room(const void *state, size_t len, const struct 
  * @param to       out; must not overlap `from`.
  * @param to_len   from sluice_state_room() or sluice_state_max() of the same policy.
  * @param from_len 0 writes an empty state.
- * @return 0; SLUICE_EROOM when to_len is too small for any state of the policy; SLUICE_EFORMAT when
- *         `from` is malformed (`to` is then an empty state).
+ * @return 0; SLUICE_EROOM when to_len is too small for any state of the policy, or for what `from`
+ *         counts (`to` is then unchanged); SLUICE_EFORMAT when `from` is malformed (`to` is then an
+ *         empty state); SLUICE_EINVAL.
  */
 SLUICE_API int sluice_state_move(void *to, size_t to_len, const void *from, size_t from_len,
                                  const struct sluice_policy *policy);
@@ -211,7 +217,8 @@ SLUICE_API int sluice_take(void *state, size_t len, const struct sluice_policy *
                            struct sluice_decision *out);
 
 /**
- * What sluice_take() would answer, changing nothing: `remaining` is counted before the take.
+ * What sluice_take() would answer, changing nothing: `remaining` and `reset_after_us` are those before
+ * the take.
  * A state of length 0 is fine.
  *
  * @return as sluice_take(), never SLUICE_EROOM.
