@@ -93,19 +93,42 @@ struct config {
 
 /* Where an error is, and what is wrong. */
 struct config_error {
-	char text[1024]; /* `FILE:LINE: KEY: why`, `--flag: why`, `SLUICE_X: why`; no newline */
+	char text[1024]; /* `FILE:LINE: KEY: why`, `--flag: why`, `SLUICE_X: why`; no newline or other control character
+	                  */
 };
 
-/** Fills in the defaults. */
+#define CONFIG_ERRORS_MAX 20
+
+/* Everything that is wrong with one file, in its order. */
+struct config_errors {
+	size_t n;
+	bool more; /* there were others */
+	struct config_error list[CONFIG_ERRORS_MAX];
+};
+
+#define CONFIG_FILE_MAX (1024 * 1024) /* bytes */
+
+/** Fills in the defaults. Equal settings are equal bytes: two configs may be compared with memcmp(). */
 void config_defaults(struct config *config);
 
 /** Reads a YAML file over `config`. @return 0, or -1 with `error` set and `config` undefined. */
 int config_load_file(struct config *config, const char *path, struct config_error *error);
 
-/** Applies SLUICE_LISTEN and the like. Same result. */
+/** The same, and goes on after an error to find the others. @return 0, or -1 with at least one error. */
+int config_load_file_all(struct config *config, const char *path, struct config_errors *errors);
+
+/** The same with the text of a file that is in memory. @param name  what messages call it. */
+int config_load_text(struct config *config, const char *name, const char *text, size_t len,
+                     struct config_errors *errors);
+
+/** Applies SLUICE_LISTEN and the like. Every setting but `limits` has a variable SLUICE_PATH_WITH_UNDERSCORES, some a
+ *  short one too (docs/config.md). An empty variable counts as not set; an unknown one is an error, unless it is for
+ *  tests (SLUICE_TEST_..., SLUICE_SEED, SLUICE_BUILD, SLUICE_STEPS) or put there by Kubernetes for a service.
+ *  @param environment  `NAME=value`, ended by NULL. Same result. */
 int config_load_env(struct config *config, char *const *environment, struct config_error *error);
 
-/** Applies one flag by its long name without the dashes ("listen"). Same result. */
+/** Applies one flag by its long name without the dashes: listen, limiter, links, limit, threads, log-level.
+ *  Same result. */
 int config_set_flag(struct config *config, const char *flag, const char *value, struct config_error *error);
 
 /** Checks what no single setting can see (names of limits unique, …). Same result. */

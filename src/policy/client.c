@@ -42,6 +42,9 @@ static bool in_network(const struct in6_addr *address, const struct config_netwo
 {
 	unsigned bytes = network->prefix / 8, bits = network->prefix % 8;
 
+	/* Who writes ::/0 speaks of IPv6. */
+	if (network->prefix < 96 && IN6_IS_ADDR_V4MAPPED(address))
+		return false;
 	if (memcmp(address->s6_addr, network->address.s6_addr, bytes) != 0)
 		return false;
 	return bits == 0 || ((address->s6_addr[bytes] ^ network->address.s6_addr[bytes]) >> (8 - bits)) == 0;

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * schema.c: the table itself. How its types are read stands in schema_set.c.
+ */
+#include "config/schema.h"
+
+#include "base/log.h"
+
+#define SIZE_OF(type, member) sizeof(((struct type *)0)->member)
+#define FIELD(member) .offset = offsetof(struct config, member), .size = SIZE_OF(config, member)
+/* Fields that lie side by side and are set together. */
+#define FIELDS(first, last)                                                                                            \
+	.offset = offsetof(struct config, first),                                                                      \
+	.size = offsetof(struct config, last) + SIZE_OF(config, last) - offsetof(struct config, first)
+#define LIMIT_FIELD(member) .offset = offsetof(struct schema_limit, member), .size = SIZE_OF(schema_limit, member)
+
+#define KIB UINT64_C(1024)
+#define MIB (1024 * KIB)
+#define TIB (1024 * 1024 * MIB)
+#define MS UINT64_C(1000)
+#define SECOND (1000 * MS)
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
+
+static int check_sqlite(const char *rest, struct why *why)
+{
+	return *rest != '\0' ? 0 : why_set(why, "\"sqlite:\" names no file; write sqlite:sluice.db or sqlite::memory:");
+}
+
+/* The stores that this build knows, each list in one place: messages and the reference are made from it. */
+static const struct schema_choice limiter_stores[] = {
+	{ .name = "memory:", .shown = "memory:" },
+	{ .name = NULL },
+};
+static const struct schema_choice links_stores[] = {
+	{ .name = "sqlite:", .check = check_sqlite, .shown = "sqlite:PATH or sqlite::memory:" },
+	{ .name = NULL },
+};
+
+static const struct schema_choice failure_policies[] = {
+	{ .name = "local", .value = FAILURE_LOCAL },
+	{ .name = "open", .value = FAILURE_OPEN },
+	{ .name = "closed", .value = FAILURE_CLOSED },
+	{ .name = NULL },
+};
+static const struct schema_choice log_levels[] = {
+	{ .name = "error", .value = LOG_ERROR },
+	{ .name = "warn", .value = LOG_WARN },
+	{ .name = "info", .value = LOG_INFO },
+	{ .name = "debug", .value = LOG_DEBUG },
+	{ .name = NULL },
+};
+static const struct schema_choice access_logs[] = {
+	{ .name = "off", .value = ACCESS_LOG_OFF },
+	{ .name = "text", .value = ACCESS_LOG_TEXT },
+	{ .name = "json", .value = ACCESS_LOG_JSON },
+	{ .name = NULL },
+};
+static const struct schema_choice algorithms[] = {
+	{ .name = "sliding-log", .value = SLUICE_SLIDING_LOG },
+	{ .name = "sliding-counter", .value = SLUICE_SLIDING_COUNTER },
+	{ .name = "fixed-window", .value = SLUICE_FIXED_WINDOW },
+	{ .name = "token-bucket", .value = SLUICE_TOKEN_BUCKET },
+	{ .name = NULL },
+};
+static const struct schema_choice subjects[] = {
+	{ .name = "client-ip", .value = SUBJECT_CLIENT_IP },
+	{ .name = "global", .value = SUBJECT_GLOBAL },
+	{ .name = NULL },
+};
+
+/* clang-format off */
+const struct schema_key schema_keys[] = {
+	{ .path = "listen", .type = SCHEMA_ADDRESS, .initial = "0.0.0.0:5000", FIELDS(listen, listen_text),
+	  .flag = "listen",
+	  .doc = "Address and port to serve on, in figures; IPv6 in brackets. Port 0 takes any free one." },
+	{ .path = "trusted_proxies", .type = SCHEMA_NETWORKS, .initial = "",
+	  FIELDS(trusted_proxies, trusted_proxies_n),
+	  .doc = "Networks of the proxies in front. `Forwarded` and `X-Forwarded-For` are believed only from these, "
+	         "read from right to left." },
+	{ .path = "public_names", .type = SCHEMA_HOSTS, .initial = "", FIELDS(public_names, public_names_n),
+	  .doc = "Names, with or without a port, under which this service is reached. Links to them are refused: "
+	         "they would lead in a circle. The `Host` of each request counts as one." },
+
+	{ .path = "server.threads", .type = SCHEMA_NUMBER, .initial = "0", .max = 256, FIELD(server.threads),
+	  .env = "SLUICE_THREADS", .flag = "threads",
+	  .doc = "Threads that serve requests; 0 for one a processor." },
+	{ .path = "server.max_connections", .type = SCHEMA_NUMBER, .initial = "10000", .min = 1, .max = 1000000,
+	  FIELD(server.max_connections),
+	  .doc = "Connections held at once, over all threads; further ones wait or are closed." },
+	{ .path = "server.max_connections_per_client", .type = SCHEMA_NUMBER, .initial = "256", .max = 1000000,
+	  FIELD(server.max_connections_per_client),
+	  .doc = "Connections that one address may hold; 0 for no bound. Trusted proxies are exempt." },
+	{ .path = "server.max_header_bytes", .type = SCHEMA_SIZE, .initial = "16KiB", .min = KIB, .max = MIB,
+	  FIELD(server.max_header_bytes),
+	  .doc = "Bound of request line and headers together." },
+	{ .path = "server.max_body_bytes", .type = SCHEMA_SIZE, .initial = "64KiB", .min = 32 * KIB, .max = 64 * MIB,
+	  FIELD(server.max_body_bytes),
+	  .doc = "Bound of a request body. A URL of 8 KiB may be three times as long when it is percent-encoded." },
+	{ .path = "server.idle_timeout", .type = SCHEMA_DURATION, .initial = "30s", .min = SECOND, .max = HOUR,
+	  FIELD(server.idle_timeout_us),
+	  .doc = "How long a connection may stand still before it is closed." },
+	{ .path = "server.request_timeout", .type = SCHEMA_DURATION, .initial = "15s", .min = SECOND, .max = HOUR,
+	  FIELD(server.request_timeout_us),
+	  .doc = "How long a client may take to send a whole request." },
+	{ .path = "server.shutdown_timeout", .type = SCHEMA_DURATION, .initial = "10s", .min = 0, .max = HOUR,
+	  FIELD(server.shutdown_timeout_us),
+	  .doc = "How long requests in flight may take to finish after SIGTERM." },
+
+	{ .path = "limiter.store", .type = SCHEMA_STORE, .initial = "memory:", .choices = limiter_stores,
+	  FIELD(limiter.store), .env = "SLUICE_LIMITER", .flag = "limiter",
+	  .doc = "Where the states of limits are kept. `memory:` keeps them in this process: they are forgotten at a "
+	         "restart and not shared." },
+	{ .path = "limiter.prefix", .type = SCHEMA_PREFIX, .initial = "rate_limit:", FIELD(limiter.prefix),
+	  .doc = "What the keys of a shared store begin with." },
+	{ .path = "limiter.timeout", .type = SCHEMA_DURATION, .initial = "50ms", .min = MS, .max = 10 * SECOND,
+	  FIELD(limiter.timeout_us),
+	  .doc = "A decision never waits longer for the store than this; then `on_failure` decides." },
+	{ .path = "limiter.on_failure", .type = SCHEMA_CHOICE, .initial = "local", .choices = failure_policies,
+	  FIELD(limiter.on_failure),
+	  .doc = "What is decided when the store cannot: `local` enforces the limits in this process, `open` lets "
+	         "everything pass, `closed` nothing." },
+	{ .path = "limiter.max_keys", .type = SCHEMA_NUMBER, .initial = "1000000", .min = 1, .max = UINT32_MAX,
+	  FIELD(limiter.max_keys),
+	  .doc = "States held in this process at most. When they are full nothing is forgotten: new clients are decided "
+	         "for by `on_failure`." },
+	{ .path = "limiter.ipv6_prefix", .type = SCHEMA_NUMBER, .initial = "64", .min = 1, .max = 128,
+	  FIELD(limiter.ipv6_prefix),
+	  .doc = "Bits of an IPv6 address that make one client. A provider gives each customer a /64 at least." },
+
+	{ .path = "links.store", .type = SCHEMA_STORE, .initial = "sqlite:sluice.db", .choices = links_stores,
+	  FIELD(links.store), .env = "SLUICE_LINKS", .flag = "links",
+	  .doc = "Where links are kept. `sqlite::memory:` forgets them at the end." },
+	{ .path = "links.cache", .type = SCHEMA_SIZE, .initial = "64MiB", .min = MIB, .max = TIB,
+	  FIELD(links.cache_bytes),
+	  .doc = "Bound of the memory for links that were looked up." },
+	{ .path = "links.queue", .type = SCHEMA_NUMBER, .initial = "4096", .min = 1, .max = 1048576,
+	  FIELD(links.queue),
+	  .doc = "Reads, and writes, of links that may wait for the store; further ones are refused at once." },
+	{ .path = "links.click_interval", .type = SCHEMA_DURATION, .initial = "1s", .min = 10 * MS, .max = HOUR,
+	  FIELD(links.click_interval_us),
+	  .doc = "How often counted clicks are written: what a crash can lose of them." },
+
+	{ .path = "log.level", .type = SCHEMA_CHOICE, .initial = "info", .choices = log_levels, FIELD(log.level),
+	  .flag = "log-level",
+	  .doc = "Messages to standard error up to this level." },
+	{ .path = "log.access", .type = SCHEMA_CHOICE, .initial = "text", .choices = access_logs, FIELD(log.access),
+	  .doc = "Form of the line that each request leaves behind, or `off`." },
+	{ .path = "log.access_file", .type = SCHEMA_FILE, .initial = "-", FIELD(log.access_file),
+	  .doc = "File for these lines; `-` is standard output." },
+
+	{ .path = "limits", .type = SCHEMA_LIMITS, .initial = "10/60s", FIELDS(limits, limits_n),
+	  .env = "SLUICE_LIMIT", .flag = "limit",
+	  .doc = "What clients may do: a list of limits, or `off`. `10/60s` sets limit and window of the first one, "
+	         "which is named `per-client` unless a file says otherwise." },
+};
+const size_t schema_keys_n = sizeof schema_keys / sizeof schema_keys[0];
+
+const struct schema_key schema_limit_keys[] = {
+	{ .path = "name", .type = SCHEMA_NAME, LIMIT_FIELD(name),
+	  .doc = "Its name in keys, headers and metrics; different for each limit." },
+	{ .path = "algorithm", .type = SCHEMA_CHOICE, .initial = "sliding-log", .choices = algorithms,
+	  LIMIT_FIELD(algorithm),
+	  .doc = "How it counts. `sliding-log` is exact; the others need less memory for large limits." },
+	{ .path = "limit", .type = SCHEMA_NUMBER, .min = 1, .max = SLUICE_LIMIT_MAX, LIMIT_FIELD(limit),
+	  .doc = "Requests that pass in each window." },
+	{ .path = "window", .type = SCHEMA_DURATION, .min = SLUICE_WINDOW_MIN_US, .max = SLUICE_WINDOW_MAX_US,
+	  LIMIT_FIELD(window_us),
+	  .doc = "Length of the window." },
+	{ .path = "burst", .type = SCHEMA_NUMBER, .initial = "0", .max = SLUICE_LIMIT_MAX, LIMIT_FIELD(burst),
+	  .doc = "`token-bucket`: requests that may pass at once; 0 for as many as `limit`." },
+	{ .path = "by", .type = SCHEMA_CHOICE, .initial = "client-ip", .choices = subjects, LIMIT_FIELD(subject),
+	  .doc = "What it counts by: `client-ip` each client by itself, `global` everybody together." },
+};
+const size_t schema_limit_keys_n = sizeof schema_limit_keys / sizeof schema_limit_keys[0];
+/* clang-format on */
