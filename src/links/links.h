@@ -56,8 +56,9 @@ struct links_op {
 	enum links_outcome outcome;
 	int error;
 
-	struct letter letter; /* for the store's use while pending */
-	void *store_private;  /* likewise */
+	struct letter letter;        /* for the store's use while pending */
+	void *store_private;         /* likewise */
+	unsigned char store_key[32]; /* likewise: the SHA-256 of the URL of a create */
 };
 
 struct links_stats {

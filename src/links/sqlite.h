@@ -10,11 +10,14 @@
 
 #include "links/links.h"
 
+#define LINKS_SQLITE_READERS_MAX 16
+
 struct links_sqlite_config {
 	const char *path;           /* file name, or ":memory:" (forgotten at the end) */
 	uint64_t cache_bytes;       /* bound of the link cache */
 	uint32_t queue;             /* bound of waiting operations, reads and writes each */
 	uint32_t click_interval_ms; /* how often clicks are written */
+	uint32_t readers;           /* threads that look links up, at most LINKS_SQLITE_READERS_MAX; 0: two */
 };
 
 /**
