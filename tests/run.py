@@ -1,0 +1,177 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every test of one build folder and counts them.
+
+usage: tests/run.py BUILD-FOLDER [pytest arguments]
+
+First the tests that Meson knows (unit, conformance, fuzz corpora, install), then the system tests in
+tests/integration against BUILD-FOLDER/sluice. Each case of a cmocka program counts by itself. A program
+that crashes counts as one failure beside the cases that it did not get to.
+
+The last line is `N passed, N failed, N skipped`. The exit status is 1 when a test failed or none passed.
+
+Leaves out: building (make does it) and installing what is missing (scripts/deps).
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+UNIT_LIMIT_S = 1800
+SYSTEM_LIMIT_S = 3600
+
+# An error that a sanitizer finds must end the program with a status that no test expects.
+SANITIZERS = {
+    "ASAN_OPTIONS": "halt_on_error=1:exitcode=99:detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
+    "LSAN_OPTIONS": "exitcode=99",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:exitcode=99",
+    "TSAN_OPTIONS": "halt_on_error=1:exitcode=99:second_deadlock_stack=1",
+}
+
+CMOCKA_PLAN = re.compile(r"^1\.\.(\d+)$")
+CMOCKA_CASE = re.compile(r"^(ok|not ok) \d+ (?:- (.*)|# SKIP (.*))$")
+
+
+class Counts:
+    def __init__(self, passed=0, failed=0, skipped=0):
+        self.passed, self.failed, self.skipped = passed, failed, skipped
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+    def __str__(self):
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+def environment(build):
+    env = dict(os.environ, SLUICE_BUILD=build, CMOCKA_MESSAGE_OUTPUT="TAP", PYTHONDONTWRITEBYTECODE="1")
+    for name, value in SANITIZERS.items():
+        # Whoever runs the tests may add to these; later options win.
+        env[name] = value + (":" + os.environ[name] if os.environ.get(name) else "")
+    return env
+
+
+def is_sanitized(build):
+    """Whether the build folder was set up with -Db_sanitize."""
+    with open(os.path.join(build, "meson-info", "intro-buildoptions.json"), encoding="utf-8") as file:
+        options = {option["name"]: option["value"] for option in json.load(file)}
+    return options.get("b_sanitize", "none") != "none"
+
+
+def count_cmocka(output):
+    """The cases in the TAP that cmocka wrote, or None when it wrote none: another kind of program."""
+    counts, planned, plans = Counts(), 0, 0
+    for line in output.splitlines():
+        plan, case = CMOCKA_PLAN.match(line), CMOCKA_CASE.match(line)
+        if plan:
+            plans += 1
+            planned += int(plan.group(1))
+        elif case and case.group(3) is not None:
+            counts.skipped += 1
+            print(f"skipped: {case.group(3)}")
+        elif case and case.group(1) == "ok":
+            counts.passed += 1
+        elif case:
+            counts.failed += 1
+    if plans == 0:
+        return None
+    # Cases that were announced and never ended.
+    counts.failed += max(0, planned - counts.passed - counts.failed - counts.skipped)
+    return counts
+
+
+def count_program(test):
+    """One entry of Meson's log. Its own verdict comes first: a program that failed is never all green."""
+    succeeded, skipped = test["result"] in ("OK", "EXPECTEDFAIL"), test["result"] == "SKIP"
+    counts = count_cmocka(test.get("stdout", ""))
+    if counts is None:
+        counts = Counts(passed=int(succeeded), skipped=int(skipped), failed=int(not succeeded and not skipped))
+    elif not succeeded and counts.failed == 0:
+        counts.failed = 1
+    if skipped:
+        print(f"skipped: {test['name']}")
+    if counts.failed > 0:
+        print(f"FAILED: {test['name']} ({test['result']}, exit status {test.get('returncode')})")
+    return counts
+
+
+def meson_tests(build, env):
+    log = os.path.join(build, "meson-logs", "testlog.json")
+    command = ["meson", "test", "-C", build, "--quiet", "--print-errorlogs", "--num-processes", "2"]
+    if is_sanitized(build):
+        command += ["--timeout-multiplier", "10"]
+    if os.path.exists(log):
+        os.remove(log)  # a log of an earlier run must not be counted
+    try:
+        status = subprocess.run(command, env=env, timeout=UNIT_LIMIT_S, check=False).returncode
+    except subprocess.TimeoutExpired:
+        status = -1
+        print(f"FAILED: meson test was not done after {UNIT_LIMIT_S} s")
+    counts = Counts()
+    if os.path.exists(log):
+        with open(log, encoding="utf-8") as file:
+            for line in file:
+                counts.add(count_program(json.loads(line)))
+    if status != 0 and counts.failed == 0:
+        print(f"FAILED: meson test ended with status {status}")
+        counts.failed = 1
+    return counts
+
+
+def count_junit(path):
+    """Counts by the name of the case: one that fails and then fails to clean up is one failure."""
+    verdicts = {}
+    for case in ElementTree.parse(path).iter("testcase"):
+        name = (case.get("classname"), case.get("name"))
+        if case.find("failure") is not None or case.find("error") is not None:
+            verdict = "failed"
+        elif case.find("skipped") is not None:
+            verdict = "skipped"
+        else:
+            verdict = "passed"
+        if verdicts.get(name) != "failed":
+            verdicts[name] = verdict
+    found = list(verdicts.values())
+    return Counts(found.count("passed"), found.count("failed"), found.count("skipped"))
+
+
+def system_tests(build, env, arguments):
+    counts = Counts()
+    with tempfile.TemporaryDirectory(prefix="sluice-tests-") as folder:
+        junit = os.path.join(folder, "junit.xml")
+        command = [sys.executable, "-m", "pytest", "-q", "-rfEs", "-p", "no:cacheprovider", "-o",
+                   "faulthandler_timeout=300", f"--basetemp={folder}/tmp", f"--junitxml={junit}",
+                   os.path.join(ROOT, "tests", "integration"), *arguments]
+        try:
+            status = subprocess.run(command, env=env, cwd=ROOT, timeout=SYSTEM_LIMIT_S, check=False).returncode
+        except subprocess.TimeoutExpired:
+            status = -1
+            print(f"FAILED: the system tests were not done after {SYSTEM_LIMIT_S} s")
+        if os.path.exists(junit):
+            counts = count_junit(junit)
+    if status != 0 and counts.failed == 0:
+        print(f"FAILED: pytest ended with status {status}")
+        counts.failed = 1
+    return counts
+
+
+def main():
+    if len(sys.argv) < 2 or not os.path.isdir(sys.argv[1]):
+        sys.exit("usage: tests/run.py BUILD-FOLDER [pytest arguments]")
+    build = os.path.abspath(sys.argv[1])
+    env = environment(build)
+    counts = meson_tests(build, env)
+    counts.add(system_tests(build, env, sys.argv[2:]))
+    sys.stdout.flush()
+    print(counts, flush=True)
+    return 1 if counts.failed > 0 or counts.passed == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
