@@ -17,10 +17,6 @@
 #include "base/log.h"
 #include "http/internal.h"
 
-/* Room in a connection's memory beside the request head: the response head with a Location of the
- * longest URL, and the library's list of headers. Zeroed by the library for each request, so not lavish. */
-#define RESPONSE_HEAD_ROOM (12 * 1024)
-
 /* How often the library may go on in one turn before the loop's other work gets its turn. */
 #define RUNS_A_TURN 8
 
@@ -67,7 +63,7 @@ static void peer_opened(struct http_daemon *daemon, struct MHD_Connection *conne
 	*socket_context = peer;
 	if (peer == NULL) { /* every later callback sees NULL and refuses */
 		shutdown(fd->connect_fd, SHUT_RDWR);
-		count(&daemon->stats.refused);
+		count(&daemon->config.stats->refused);
 		return;
 	}
 	peer->fd = fd->connect_fd;
@@ -78,13 +74,13 @@ static void peer_opened(struct http_daemon *daemon, struct MHD_Connection *conne
 		peer->counted = http_connections_enter(daemon->config.connections, &peer->client.address);
 		if (!peer->counted) {
 			shutdown(peer->fd, SHUT_RDWR);
-			count(&daemon->stats.refused);
+			count(&daemon->config.stats->refused);
 		}
 	}
 	/* An answer goes out in one write; waiting for more to fill a segment only delays it. */
 	setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	count(&daemon->stats.accepted);
-	count(&daemon->stats.open);
+	count(&daemon->config.stats->accepted);
+	count(&daemon->config.stats->open);
 	http_peer_wait(daemon, peer, &daemon->fresh, clock_mono_us());
 }
 
@@ -97,7 +93,7 @@ static void peer_closed(struct http_daemon *daemon, void **socket_context)
 	queue_remove(daemon, peer);
 	if (peer->counted)
 		http_connections_leave(daemon->config.connections, &peer->client.address);
-	atomic_fetch_sub_explicit(&daemon->stats.open, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&daemon->config.stats->open, 1, memory_order_relaxed);
 	free(peer);
 	*socket_context = NULL;
 }
@@ -117,7 +113,7 @@ static void on_message(void *cls, const char *format, va_list args)
 	struct http_daemon *daemon = cls;
 	char message[512];
 
-	count(&daemon->stats.broken);
+	count(&daemon->config.stats->broken);
 	vsnprintf(message, sizeof message, format, args);
 	message[strcspn(message, "\n")] = '\0';
 	log_debug("http: %s", message);
@@ -166,11 +162,11 @@ static struct MHD_Daemon *start_library(struct http_daemon *daemon)
 	return MHD_start_daemon(flags, 0, NULL, NULL, http_on_request, daemon, MHD_OPTION_EXTERNAL_LOGGER, on_message,
 	                        daemon, MHD_OPTION_LISTEN_SOCKET, config->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
 	                        (unsigned)config->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, idle_s,
-	                        MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-	                        (size_t)(config->max_header_bytes + RESPONSE_HEAD_ROOM), MHD_OPTION_STRICT_FOR_CLIENT,
-	                        1, MHD_OPTION_URI_LOG_CALLBACK, http_on_target, daemon, MHD_OPTION_UNESCAPE_CALLBACK,
-	                        no_unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, http_on_completed, daemon,
-	                        MHD_OPTION_NOTIFY_CONNECTION, on_connection, daemon, MHD_OPTION_END);
+	                        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(config->max_header_bytes + HTTP_HEAD_ROOM),
+	                        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, http_on_target, daemon,
+	                        MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED,
+	                        http_on_completed, daemon, MHD_OPTION_NOTIFY_CONNECTION, on_connection, daemon,
+	                        MHD_OPTION_END);
 }
 
 struct http_daemon *http_open(uv_loop_t *loop, const struct http_config *config, const struct http_handler *handler,
@@ -225,11 +221,11 @@ void http_tend(struct http_daemon *daemon, uint64_t now_us)
 	uint64_t kept_us = daemon->config.idle_timeout_us + daemon->config.request_timeout_us;
 
 	while (daemon->fresh != NULL && now_us - daemon->fresh->waiting_since_us >= fresh_us) {
-		count(&daemon->stats.timed_out);
+		count(&daemon->config.stats->timed_out);
 		hang_up(daemon, daemon->fresh);
 	}
 	while (daemon->kept != NULL && now_us - daemon->kept->waiting_since_us >= kept_us) {
-		count(&daemon->stats.timed_out);
+		count(&daemon->config.stats->timed_out);
 		hang_up(daemon, daemon->kept);
 	}
 	run(daemon);
@@ -238,11 +234,6 @@ void http_tend(struct http_daemon *daemon, uint64_t now_us)
 size_t http_in_flight(const struct http_daemon *daemon)
 {
 	return daemon->in_flight;
-}
-
-const struct http_stats *http_stats(const struct http_daemon *daemon)
-{
-	return &daemon->stats;
 }
 
 static void on_handle_closed(uv_handle_t *handle)

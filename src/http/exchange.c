@@ -144,7 +144,7 @@ size_t http_header_joined(const struct http_exchange *exchange, const char *name
 
 /* What smuggles requests past proxies: two opinions about where the body ends. */
 struct framing {
-	unsigned lengths, encodings;
+	unsigned fields, lengths, encodings;
 	bool odd_encoding;
 };
 
@@ -152,6 +152,9 @@ static enum MHD_Result look_at_framing(void *cls, enum MHD_ValueKind kind, const
 {
 	struct framing *framing = cls;
 
+	framing->fields++;
+	if ((name[0] | 0x20) != 'c' && (name[0] | 0x20) != 't') /* most are neither, and this is the hot path */
+		return MHD_YES;
 	if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0)
 		framing->lengths++;
 	if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
@@ -161,7 +164,7 @@ static enum MHD_Result look_at_framing(void *cls, enum MHD_ValueKind kind, const
 	return MHD_YES;
 }
 
-static enum http_fault find_fault(const struct http_exchange *exchange, const char *version)
+static enum http_fault find_fault(struct http_exchange *exchange, const char *version)
 {
 	const struct http_config *config = &exchange->daemon->config;
 	const union MHD_ConnectionInfo *head =
@@ -169,13 +172,15 @@ static enum http_fault find_fault(const struct http_exchange *exchange, const ch
 	struct framing framing = { 0 };
 	const char *length;
 
-	if (head != NULL && head->header_size > config->max_header_bytes)
+	MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, look_at_framing, &framing);
+	exchange->head_bytes = head != NULL ? head->header_size : 0;
+	exchange->head_fields = framing.fields;
+	if (exchange->head_bytes > config->max_header_bytes)
 		return HTTP_HEADER_TOO_LARGE;
 	/* The library ends target and version by NUL where a space was. If there is more between the two, the client
 	 * sent a NUL of its own. */
 	if (exchange->target[0] != '/' || exchange->target + strlen(exchange->target) + 1 != version)
 		return HTTP_MALFORMED;
-	MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, look_at_framing, &framing);
 	if (framing.lengths + framing.encodings > 1 || framing.odd_encoding)
 		return HTTP_MALFORMED;
 	if (framing.lengths == 1) {
@@ -294,8 +299,19 @@ void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_
 		exchange->status = status != NULL ? status->http_status : 0;
 		exchange->bytes = 0;
 	}
+	exchange->ended_us = clock_mono_us();
 	if (exchange->peer != NULL && code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
-		http_peer_wait(exchange->daemon, exchange->peer, &exchange->daemon->kept, clock_mono_us());
+		http_peer_wait(exchange->daemon, exchange->peer, &exchange->daemon->kept, exchange->ended_us);
+	if (exchange->busy) {
+		exchange->connection = NULL;
+		exchange->gone = true;
+	} else {
+		http_release(exchange);
+	}
+}
+
+void http_release(struct http_exchange *exchange)
+{
 	exchange->daemon->handler->end(exchange, exchange->status, exchange->bytes);
 	exchange_free(exchange);
 }
@@ -335,8 +351,22 @@ static struct MHD_Response *build(struct http_daemon *daemon, const struct http_
 	return response;
 }
 
+/* Request head and response head share the connection's memory; when both are huge they don't fit. */
+static bool fits(const struct http_exchange *exchange, const struct http_response *response)
+{
+	size_t used = exchange->head_bytes + exchange->head_fields * HTTP_FIELD_SIZE + HTTP_HEAD_SPARE;
+
+	for (size_t i = 0; i < response->fields_n; i++)
+		used += strlen(response->fields[i].value);
+	return used <= exchange->daemon->config.max_header_bytes + HTTP_HEAD_ROOM;
+}
+
 void http_respond(struct http_exchange *exchange, const struct http_response *response)
 {
+	static const struct http_response too_large = { .status = 431, .body = "", .body_static = true };
+
+	if (!fits(exchange, response))
+		response = &too_large;
 	exchange->status = response->status;
 	exchange->bytes = exchange->method == HTTP_HEAD ? 0 : response->body_len;
 	exchange->response = build(exchange->daemon, response);

@@ -10,6 +10,9 @@
  *  2. handle()  the whole request is there, unless the handler has answered. The handler answers
  *               with http_respond() now or, having returned, at any later time: the exchange is
  *               suspended and stays valid, also when the client goes away meanwhile.
+ *               A handler that has an operation under way before handle() sets `busy`; should the
+ *               connection break then, `gone` is set instead of calling end(), and the handler calls
+ *               http_release() when the operation has ended.
  *  3. end()     exactly once for each exchange that began, or that broke before it could begin: the
  *               response went out, or can't any more. Afterwards the exchange is gone.
  *
@@ -19,6 +22,7 @@
 #ifndef SLUICE_HTTP_HTTP_H
 #define SLUICE_HTTP_HTTP_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -66,11 +70,15 @@ struct http_exchange {
 	size_t body_len;
 	enum http_fault fault;
 	uint64_t started_us; /* clock_mono_us() at begin */
+	uint64_t ended_us;   /* likewise, at end */
+	bool busy;           /* set and cleared by the handler */
+	bool gone;           /* the connection broke while it was busy */
 
 	/* private */
 	struct http_daemon *daemon;
 	struct MHD_Connection *connection;
 	struct MHD_Response *response;
+	size_t head_bytes, head_fields;
 	char *body_buffer;
 	size_t body_room;
 	uint64_t body_seen;
@@ -103,6 +111,12 @@ struct http_handler {
 	void (*end)(struct http_exchange *exchange, unsigned status, size_t bytes);
 };
 
+/* Counters that any thread may read. */
+struct http_stats {
+	_Alignas(64) _Atomic uint64_t accepted;
+	_Atomic uint64_t refused, open, timed_out, broken;
+};
+
 struct http_config {
 	int listen_fd; /* bound and listening, non-blocking; owned by the daemon */
 	uint32_t max_connections;
@@ -111,10 +125,7 @@ struct http_config {
 	const struct config_network *trusted; /* outlives the daemon */
 	size_t trusted_n;
 	struct http_connections *connections; /* shared by all daemons; outlives them */
-};
-
-struct http_stats {
-	_Atomic uint64_t accepted, refused, open, timed_out, broken;
+	struct http_stats *stats;             /* this daemon's; outlives it */
 };
 
 /**
@@ -142,11 +153,11 @@ void http_tend(struct http_daemon *daemon, uint64_t now_us);
 /** @return the context of http_open(). */
 void *http_context(const struct http_exchange *exchange);
 
-/** @return counters, readable from any thread. */
-const struct http_stats *http_stats(const struct http_daemon *daemon);
-
 /** Answers. Once for each exchange. When memory is short the connection ends without an answer. */
 void http_respond(struct http_exchange *exchange, const struct http_response *response);
+
+/** Lets go of an exchange that is `gone`, after its operation has ended; end() is called. */
+void http_release(struct http_exchange *exchange);
 
 /** @return the value of a request header, NULL when there is none; the first when there are several. */
 const char *http_header(const struct http_exchange *exchange, const char *name);

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * redirect.c: GET /<code>: to where the link points.
+ */
+#include <string.h>
+
+#include "app/app.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "links/code.h"
+#include "links/url.h"
+
+static void answer_missing(struct request *r)
+{
+	static const char text[] = "URL not found";
+
+	app_answer(r, 404, "text/plain; charset=utf-8", text, sizeof text - 1);
+}
+
+void redirect_run(struct request *r)
+{
+	const char *code = r->http.target + 1;
+	size_t len = r->http.path_len - 1;
+
+	if (!code_valid(code, len)) {
+		answer_missing(r);
+		return;
+	}
+	r->link.verb = LINKS_RESOLVE;
+	memcpy(r->link.code, code, len);
+	r->link.code[len] = '\0';
+	r->link.url = r->url;
+	r->link.url_len = 0;
+	app_submit_link(r);
+}
+
+void redirect_resume(struct request *r)
+{
+	struct http_response response = { .status = 302, .body = "", .body_static = true };
+
+	switch (r->link.outcome) {
+	case LINKS_FOUND:
+		break;
+	case LINKS_MISSING:
+		answer_missing(r);
+		return;
+	default:
+		app_answer_error(r, 503, "Links are not available now", 1);
+		return;
+	}
+	/* Checked on the way in, and again here: whoever can write to the database must not be able to write our
+	 * header fields. */
+	if (!url_bytes_ok(r->link.url, r->link.url_len)) {
+		log_error("link %s: its URL holds bytes that can't be sent; delete or mend that row", r->link.code);
+		app_answer_error(r, 500, "The stored URL is damaged", 0);
+		return;
+	}
+	response.fields[response.fields_n].name = "Location";
+	response.fields[response.fields_n++].value = r->link.url;
+	if (r->http.method == HTTP_GET)
+		links_click(r->worker->app->links, r->link.code, clock_wall_us());
+	app_answer_fields(r, &response);
+}

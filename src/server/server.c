@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "app/app.h"
+#include "base/log.h"
+#include "links/sqlite.h"
+#include "server/listen.h"
+#include "server/worker.h"
+#include "store/failure.h"
+#include "store/memory.h"
+
+/* States that new clients share when the in-process limiter is full, for each limit. */
+#define SHARED_STATES 1024
+
+struct server {
+	const struct server_options *options;
+	struct config *config;
+	struct app app;
+	struct access_log *access;
+	struct http_connections *connections;
+	struct limits *limits;
+	size_t threads;
+	int *listen_fds;
+	struct worker **workers;
+	struct http_stats *http_stats; /* one a thread */
+};
+
+static bool open_limiter(struct server *server)
+{
+	struct memory_store_config memory = { .max_keys = server->config->limiter.max_keys };
+	struct failure_config failure = { .policy = server->config->limiter.on_failure,
+		                          .local_max_keys = 1,
+		                          .shared_states = SHARED_STATES };
+	struct store *inner = memory_store_open(&memory);
+
+	if (inner == NULL) {
+		log_error("limiter: %s", strerror(errno));
+		return false;
+	}
+	server->app.store = failure_store_open(inner, &failure);
+	if (server->app.store == NULL) {
+		log_error("limiter: %s", strerror(errno));
+		store_close(inner);
+		return false;
+	}
+	return true;
+}
+
+static bool open_links(struct server *server)
+{
+	const struct config *config = server->config;
+	struct links_sqlite_config sqlite = {
+		.path = config->links.store + strlen("sqlite:"), /* config has checked the scheme */
+		.cache_bytes = config->links.cache_bytes,
+		.queue = config->links.queue,
+		.click_interval_ms = (uint32_t)(config->links.click_interval_us / 1000),
+	};
+	char why[512];
+
+	server->app.links = links_sqlite_open(&sqlite, why, sizeof why);
+	if (server->app.links == NULL)
+		log_error("links: %s", why);
+	return server->app.links != NULL;
+}
+
+static bool open_access_log(struct server *server)
+{
+	const struct config *config = server->config;
+
+	if (config->log.access == ACCESS_LOG_OFF)
+		return true;
+	server->access = access_log_open(config->log.access_file, config->log.access == ACCESS_LOG_JSON);
+	if (server->access == NULL)
+		log_error("log.access_file: %s: %s", config->log.access_file, strerror(errno));
+	return server->access != NULL;
+}
+
+static bool open_sockets(struct server *server)
+{
+	int err = listen_all(&server->config->listen, server->config->listen_len, server->listen_fds, server->threads);
+
+	if (err == -EADDRINUSE)
+		log_error("listen: %s is in use; stop the other program, or choose another port with --listen",
+		          server->config->listen_text);
+	else if (err != 0)
+		log_error("listen: %s: %s", server->config->listen_text, strerror(-err));
+	return err == 0;
+}
+
+static bool allocate(struct server *server)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	server->threads = server->config->server.threads > 0 ? server->config->server.threads
+	                  : cores > 0                        ? (size_t)cores
+	                                                     : 1;
+	server->listen_fds = calloc(server->threads, sizeof *server->listen_fds);
+	server->workers = calloc(server->threads, sizeof(struct worker *));
+	server->http_stats = aligned_alloc(64, server->threads * sizeof *server->http_stats);
+	server->connections = http_connections_new(server->config->server.max_connections_per_client);
+	server->app.config = server->config;
+	server->app.metrics = metrics_new(server->threads);
+	if (server->app.metrics != NULL)
+		server->limits = limits_new(server->config, server->app.metrics);
+	if (server->listen_fds == NULL || server->workers == NULL || server->http_stats == NULL ||
+	    server->connections == NULL || server->limits == NULL) {
+		log_error("out of memory");
+		return false;
+	}
+	memset(server->http_stats, 0, server->threads * sizeof *server->http_stats);
+	return true;
+}
+
+/* A connection is a descriptor; the usual soft limit of 1,024 is for programs that use select(). */
+static void raise_descriptors(const struct config *config)
+{
+	struct rlimit limit;
+	rlim_t want = (rlim_t)config->server.max_connections + 128;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	if (limit.rlim_cur < want) {
+		limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur < want)
+		log_warn("server.max_connections: %u connections need %llu file descriptors and the system grants "
+		         "%llu; raise LimitNOFILE or ulimit -n",
+		         config->server.max_connections, (unsigned long long)want, (unsigned long long)limit.rlim_cur);
+}
+
+static bool start_workers(struct server *server)
+{
+	const struct config *config = server->config;
+	uint32_t share = (uint32_t)((config->server.max_connections + server->threads - 1) / server->threads);
+
+	for (size_t i = 0; i < server->threads; i++) {
+		struct worker_config worker = {
+			.app = &server->app,
+			.index = i,
+			.http = { .listen_fd = server->listen_fds[i],
+			          .max_connections = share,
+			          .max_header_bytes = config->server.max_header_bytes,
+			          .max_body_bytes = config->server.max_body_bytes,
+			          .idle_timeout_us = config->server.idle_timeout_us,
+			          .request_timeout_us = config->server.request_timeout_us,
+			          .trusted = config->trusted_proxies,
+			          .trusted_n = config->trusted_proxies_n,
+			          .connections = server->connections,
+			          .stats = &server->http_stats[i] },
+			.access = server->access,
+			.limits = limits_hold(server->limits),
+			.shutdown_timeout_us = config->server.shutdown_timeout_us,
+		};
+
+		server->workers[i] = worker_start(&worker);
+		if (server->workers[i] == NULL) {
+			log_error("thread %zu: %s", i, strerror(errno));
+			return false;
+		}
+	}
+	metrics_set_sources(server->app.metrics, &(struct metrics_sources){ .store = server->app.store,
+	                                                                    .links = server->app.links,
+	                                                                    .access_log = server->access,
+	                                                                    .http = server->http_stats });
+	return true;
+}
+
+static void announce(const struct server *server)
+{
+	const struct sockaddr_storage *address = &server->config->listen;
+	char text[INET6_ADDRSTRLEN];
+
+	if (address->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+
+		inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof text);
+		printf("sluice is serving on http://[%s]:%u\n", text, ntohs(in6->sin6_port));
+	} else {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+
+		inet_ntop(AF_INET, &in->sin_addr, text, sizeof text);
+		printf("sluice is serving on http://%s:%u\n", text, ntohs(in->sin_port));
+	}
+	fflush(stdout);
+}
+
+static void reload(struct server *server)
+{
+	struct config *config = malloc(sizeof *config);
+	struct config_error error;
+	struct limits *limits;
+	int err;
+
+	if (server->access != NULL && (err = access_log_reopen(server->access)) != 0)
+		log_error("reload: %s: %s; the old file stays in use", server->config->log.access_file, strerror(-err));
+	if (config == NULL) {
+		log_error("reload: out of memory; nothing was changed");
+		return;
+	}
+	if (server->options->reload(server->options->context, config, &error) != 0) {
+		log_error("reload: %s; nothing was changed", error.text);
+		free(config);
+		return;
+	}
+	limits = limits_new(config, server->app.metrics);
+	if (limits == NULL) {
+		log_error("reload: out of memory; nothing was changed");
+	} else {
+		limits_drop(server->limits);
+		server->limits = limits;
+		for (size_t i = 0; i < server->threads; i++) {
+			if (worker_set_limits(server->workers[i], limits_hold(limits)) != 0)
+				log_error("reload: out of memory; thread %zu keeps the old limits", i);
+		}
+		log_info("reload: %zu limits in force", limits->n);
+	}
+	free(config);
+}
+
+static void wait_for_signals(struct server *server, const sigset_t *signals)
+{
+	for (;;) {
+		int signal = sigwaitinfo(signals, NULL);
+
+		if (signal == SIGHUP) {
+			reload(server);
+		} else if (signal > 0) {
+			log_info("stopping: %s", strsignal(signal));
+			return;
+		}
+	}
+}
+
+static void stop_workers(struct server *server)
+{
+	size_t cut_off = 0;
+
+	for (size_t i = 0; i < server->threads; i++)
+		worker_stop(server->workers[i]);
+	for (size_t i = 0; i < server->threads; i++)
+		cut_off += worker_join(server->workers[i]);
+	if (cut_off > 0)
+		log_warn("stopping: %zu requests were cut off after the shutdown timeout", cut_off);
+}
+
+static void close_all(struct server *server)
+{
+	if (server->app.links != NULL)
+		links_close(server->app.links);
+	if (server->app.store != NULL)
+		store_close(server->app.store);
+	if (server->access != NULL)
+		access_log_close(server->access);
+	limits_drop(server->limits);
+	if (server->app.metrics != NULL)
+		metrics_free(server->app.metrics);
+	if (server->connections != NULL)
+		http_connections_free(server->connections);
+	free(server->listen_fds);
+	free(server->workers);
+	free(server->http_stats);
+}
+
+static bool open_all(struct server *server)
+{
+	return allocate(server) && open_access_log(server) && open_limiter(server) && open_links(server) &&
+	       open_sockets(server);
+}
+
+int server_run(const struct server_options *options)
+{
+	struct server server = { .options = options, .config = options->config };
+	sigset_t signals;
+
+	/* Before any thread exists, so that all inherit it and only this one takes them. */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+
+	raise_descriptors(options->config);
+	if (!open_all(&server)) {
+		close_all(&server);
+		return 1;
+	}
+	if (!start_workers(&server))
+		return 1; /* some threads may run; the system takes back what they hold */
+	announce(&server);
+	wait_for_signals(&server, &signals);
+	stop_workers(&server);
+	close_all(&server);
+	return 0;
+}
