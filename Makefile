@@ -53,7 +53,7 @@ fuzz: deps ## fuzz every parser of outside bytes, FUZZ_SECONDS each (default 60)
 	@scripts/fuzz build-fuzz $${FUZZ_SECONDS:-60}
 
 docs: build ## write docs/config.md anew from the schema
-	@$(BUILD)/config_reference > docs/config.md
+	@$(BUILD)/src/config/config_reference > docs/config.md
 
 install: build ## install below PREFIX (default /usr/local); DESTDIR is honoured
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)

@@ -72,6 +72,7 @@ static void report_syntax(struct reader *reader, const yaml_parser_t *parser)
 {
 	const char *problem = parser->problem != NULL ? parser->problem : "out of memory";
 	size_t line = parser->problem_mark.line + 1;
+	char context[160] = "";
 
 	switch (parser->error) {
 	case YAML_READER_ERROR:
@@ -83,55 +84,136 @@ static void report_syntax(struct reader *reader, const yaml_parser_t *parser)
 		reader_report(reader, 0, "", "out of memory");
 		break;
 	default:
-		reader_report(reader, line, "", "%s%s%s", problem, parser->context != NULL ? " " : "",
-		              parser->context != NULL ? parser->context : "");
-		strncat(reader->errors->list[reader->errors->n - 1].text, cure_for(reader, line),
-		        sizeof reader->errors->list[0].text - strlen(reader->errors->list[reader->errors->n - 1].text) -
-		                1);
+		if (parser->context != NULL && parser->context_mark.line + 1 < line)
+			snprintf(context, sizeof context, " %s that begins in line %zu", parser->context,
+			         parser->context_mark.line + 1);
+		else if (parser->context != NULL)
+			snprintf(context, sizeof context, " %s", parser->context);
+		reader_report(reader, line, "", "%s%s%s", problem, context, cure_for(reader, line));
 	}
 }
 
-static void refuse_second_document(struct reader *reader, yaml_parser_t *parser)
-{
-	yaml_document_t second;
+/* libyaml's work grows with the square of nesting, anchors and directives. A configuration has little of each; a
+ * file with more is refused before it can keep us busy. */
+#define DEPTH_MAX 8
+#define ANCHORS_MAX 64
+#define EVENTS_MAX 20000
+#define DIRECTIVES_MAX 8
 
-	if (!yaml_parser_load(parser, &second)) {
+struct shape {
+	unsigned depth, anchors, events, documents;
+};
+
+/* Counts one event. @return what there is too much of, or NULL. */
+static const char *count_event(struct shape *shape, const yaml_event_t *event)
+{
+	const void *anchor = NULL;
+
+	shape->events++;
+	switch (event->type) {
+	case YAML_DOCUMENT_START_EVENT:
+		shape->documents++;
+		break;
+	case YAML_SEQUENCE_START_EVENT:
+		anchor = event->data.sequence_start.anchor;
+		shape->depth++;
+		break;
+	case YAML_MAPPING_START_EVENT:
+		anchor = event->data.mapping_start.anchor;
+		shape->depth++;
+		break;
+	case YAML_SEQUENCE_END_EVENT:
+	case YAML_MAPPING_END_EVENT:
+		shape->depth--;
+		break;
+	case YAML_SCALAR_EVENT:
+		anchor = event->data.scalar.anchor;
+		break;
+	default:
+		break;
+	}
+	shape->anchors += anchor != NULL;
+	return shape->documents > 1           ? "a second document begins here; a file holds one"
+	       : shape->depth > DEPTH_MAX     ? "is nested more deeply than any setting"
+	       : shape->anchors > ANCHORS_MAX ? "has too many anchors for a configuration"
+	       : shape->events > EVENTS_MAX   ? "has too many entries for a configuration"
+	                                      : NULL;
+}
+
+/* Reads the text once for its syntax and its shape. */
+static void check_shape(struct reader *reader, yaml_parser_t *parser)
+{
+	struct shape shape = { 0 };
+	bool more = true;
+
+	while (more) {
+		yaml_event_t event;
+		const char *excess;
+
+		if (!yaml_parser_parse(parser, &event)) {
+			report_syntax(reader, parser);
+			return;
+		}
+		excess = count_event(&shape, &event);
+		if (excess != NULL)
+			reader_report(reader, event.start_mark.line + 1, "", "%s", excess);
+		more = excess == NULL && event.type != YAML_STREAM_END_EVENT;
+		yaml_event_delete(&event);
+	}
+}
+
+/* Looks at the bytes alone. @return false after a report. */
+static bool check_bytes(struct reader *reader)
+{
+	const char *nul = reader->len > 0 ? memchr(reader->text, '\0', reader->len) : NULL;
+	size_t directives = 0;
+
+	if (nul != NULL) {
+		reader_report(reader, count_lines(reader->text, (size_t)(nul - reader->text)), "",
+		              "holds a NUL byte; the file must be text in UTF-8");
+		return false;
+	}
+	for (size_t i = 0; i < reader->len; i++)
+		directives += reader->text[i] == '%' && (i == 0 || reader->text[i - 1] == '\n');
+	if (directives > DIRECTIVES_MAX)
+		reader_report(reader, 0, "", "has too many directives (lines that begin with %%)");
+	return directives <= DIRECTIVES_MAX;
+}
+
+/* Runs `step` with a parser at the beginning of the text. */
+static void with_parser(struct reader *reader, void (*step)(struct reader *reader, yaml_parser_t *parser))
+{
+	yaml_parser_t parser;
+
+	if (!yaml_parser_initialize(&parser)) {
+		reader_report(reader, 0, "", "out of memory");
+		return;
+	}
+	yaml_parser_set_input_string(&parser, (const unsigned char *)reader->text, reader->len);
+	step(reader, &parser);
+	yaml_parser_delete(&parser);
+}
+
+static void read_tree(struct reader *reader, yaml_parser_t *parser)
+{
+	if (!yaml_parser_load(parser, &reader->document)) {
 		report_syntax(reader, parser);
 		return;
 	}
-	if (yaml_document_get_root_node(&second) != NULL)
-		reader_report(reader, second.start_mark.line + 1, "",
-		              "a second document begins here; a file holds one");
-	yaml_document_delete(&second);
+	reader_walk(reader);
+	yaml_document_delete(&reader->document);
 }
 
 int config_load_text(struct config *config, const char *name, const char *text, size_t len,
                      struct config_errors *errors)
 {
 	struct reader reader = { .name = name, .text = text, .len = len, .config = config, .errors = errors };
-	const char *nul = len > 0 ? memchr(text, '\0', len) : NULL;
-	yaml_parser_t parser;
 
 	errors->n = 0;
 	errors->more = false;
-	if (nul != NULL) {
-		reader_report(&reader, count_lines(text, (size_t)(nul - text)), "",
-		              "holds a NUL byte; the file must be text in UTF-8");
-		return -1;
-	}
-	if (!yaml_parser_initialize(&parser)) {
-		reader_report(&reader, 0, "", "out of memory");
-		return -1;
-	}
-	yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
-	if (yaml_parser_load(&parser, &reader.document)) {
-		reader_walk(&reader);
-		if (!errors->more)
-			refuse_second_document(&reader, &parser);
-		yaml_document_delete(&reader.document);
-	} else {
-		report_syntax(&reader, &parser);
-	}
-	yaml_parser_delete(&parser);
+	if (check_bytes(&reader))
+		with_parser(&reader, check_shape);
+	if (errors->n == 0)
+		with_parser(&reader, read_tree);
 	return errors->n == 0 ? 0 : -1;
 }

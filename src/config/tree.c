@@ -50,10 +50,10 @@ static bool is_null(const yaml_node_t *node)
 }
 
 /* The text of a scalar, or NULL after a report. */
-static const char *text_of(struct reader *reader, const yaml_node_t *node, const char *key, const char *wanted)
+static const char *text_of(struct reader *reader, const yaml_node_t *node, const char *key, const char *allowed)
 {
 	if (node->type != YAML_SCALAR_NODE) {
-		reader_report(reader, line_of(node), key, "is %s; %s belongs here", kind_of(node), wanted);
+		reader_report(reader, line_of(node), key, "is %s; allowed: %s", kind_of(node), allowed);
 		return NULL;
 	}
 	if (memchr(node->data.scalar.value, '\0', node->data.scalar.length) != NULL) {
@@ -89,15 +89,6 @@ static bool in_section(const struct schema_key *key, const char *section)
 	if (len == 0)
 		return strchr(key->path, '.') == NULL;
 	return strncmp(key->path, section, len) == 0 && key->path[len] == '.';
-}
-
-static bool is_section(const struct scope *scope, const char *name)
-{
-	for (size_t i = 0; *scope->section == '\0' && i < scope->n; i++) {
-		if (in_section(&scope->keys[i], name))
-			return true;
-	}
-	return false;
 }
 
 /* Collects what may stand in this mapping: its keys and, at the top, the sections. */
@@ -155,11 +146,11 @@ static void read_list(struct reader *reader, const struct scope *scope, const st
 	schema_list_clear(key, scope->base);
 	for (yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top; item++) {
 		yaml_node_t *child = yaml_document_get_node(&reader->document, *item);
-		char shown_item[PATH_SHOWN_MAX];
+		char shown_item[PATH_SHOWN_MAX + 24];
 		const char *text;
 
 		snprintf(shown_item, sizeof shown_item, "%s[%zu]", shown, index++);
-		text = text_of(reader, child, shown_item, "a text");
+		text = text_of(reader, child, shown_item, "one text an item");
 		if (text != NULL && tag_ok(reader, child, shown_item) &&
 		    schema_list_add(key, scope->base, text, &why) != 0)
 			reader_report(reader, line_of(child), shown_item, "%s", why.text);
@@ -274,10 +265,12 @@ static void read_value(struct reader *reader, const struct scope *scope, const s
 static void read_pair(struct reader *reader, const struct scope *scope, const yaml_node_t *key_node,
                       const yaml_node_t *value, uint64_t *sections_seen)
 {
-	const char *name = text_of(reader, key_node, scope->shown, "a key");
 	char shown[PATH_SHOWN_MAX];
+	const char *name;
 
-	if (name == NULL)
+	snprintf(shown, sizeof shown, "%s(key)", scope->shown);
+	name = text_of(reader, key_node, shown, "the name of a setting");
+	if (name == NULL || !tag_ok(reader, key_node, shown))
 		return;
 	for (size_t i = 0; i < scope->n; i++) {
 		const struct schema_key *key = &scope->keys[i];
@@ -328,11 +321,11 @@ void reader_walk(struct reader *reader)
 	struct scope scope = { schema_keys, schema_keys_n, reader->config, "", "", &seen };
 	yaml_node_t *root = yaml_document_get_root_node(&reader->document);
 
-	if (root == NULL || is_null(root))
+	if (root == NULL || !tag_ok(reader, root, "") || is_null(root))
 		return; /* nothing but comments */
 	if (root->type == YAML_MAPPING_NODE)
 		read_mapping(reader, &scope, root);
 	else
-		reader_report(reader, line_of(root), "", "is %s; settings belong here: listen: 0.0.0.0:5000",
-		              kind_of(root));
+		reader_report(reader, line_of(root), "",
+		              "the top level is %s; settings belong there: listen: 0.0.0.0:5000", kind_of(root));
 }

@@ -69,7 +69,7 @@ int value_duration(const char *text, uint64_t *us, struct why *why)
 	enum digits digits = read_digits(text, &number, &end);
 
 	if (digits != DIGITS_NONE && *end == '\0' && end - text < 20)
-		return why_set(why, "%s has no unit; write %ss, %sms, %sh…", why_quote(text, quoted), text, text, text);
+		return why_set(why, "%s has no unit; write %ss, 500ms, 1h…", why_quote(text, quoted), text);
 	unit = find_unit(durations, COUNT(durations), end);
 	if (digits == DIGITS_NONE || unit == NULL)
 		return why_set(why,
