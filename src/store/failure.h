@@ -2,8 +2,8 @@
 /*
  * failure.h: what is decided when the store can't.
  *
- * A store in front of a store: it passes every operation on, and when that one refuses or fails it
- * decides in its stead:
+ * A store in front of a store: it passes every operation on, and when that one refuses a take or a
+ * peek, or fails it, decides in its stead:
  *
  *   local   an in-process store enforces the limits (divided by the number of servers). When that
  *           one is full too, new keys share a fixed number of states, chosen by a keyed hash: never
@@ -11,7 +11,15 @@
  *   open    everything passes
  *   closed  nothing passes; the client is told to come back after one second
  *
- * Each such decision is marked in op->decider, with the reason in op->error.
+ * Each such decision is marked in op->decider, with the reason in op->error, and logged (one line
+ * in ten seconds).
+ *
+ * An inner store that is itself in this process (memory.h) is never out of reach, only full. Then
+ * local and open are carried out inside it, key by key: keys that it holds are held to their limits
+ * whatever else is in the operation. Any other inner store that fails has failed as a whole.
+ *
+ * -EINVAL, an op that no store could decide, is passed through. So are errors of refunds and resets,
+ * which nobody waits for; a refund goes to whoever decided the take, a reset to everyone.
  */
 #ifndef SLUICE_STORE_FAILURE_H
 #define SLUICE_STORE_FAILURE_H
@@ -29,9 +37,18 @@ struct failure_config {
 };
 
 /**
- * @param inner  owned by the result, closed with it.
+ * @param inner  owned by the result, closed with it. Not used by anyone else, before or after.
  * @return NULL with errno set; `inner` is then still the caller's.
  */
 struct store *failure_store_open(struct store *inner, const struct failure_config *config);
+
+/**
+ * Tells how many servers share the limits, by which `local` divides them: rounded down, but no limit
+ * below one. One at first. Any thread.
+ *
+ * @param store    from failure_store_open().
+ * @param servers  1 or more.
+ */
+void failure_store_set_servers(struct store *store, uint32_t servers);
 
 #endif

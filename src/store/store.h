@@ -39,10 +39,18 @@ enum store_verb {
 	STORE_RESET,  /* forget the states of the keys */
 };
 
+/* Where the cost of a take was counted; a refund goes there. */
+enum store_home {
+	STORE_HOME_OWN,    /* in the key's own state */
+	STORE_HOME_SHARED, /* in a state shared with other keys, because the store was full */
+	STORE_HOME_NONE,   /* nowhere: the failure policy let it pass */
+};
+
 struct store_take {
 	const struct sluice_policy *policy;
 	const char *key;  /* `<limit name>:{<subject>}`; stores that need a prefix add it themselves */
 	uint16_t key_len; /* 1 to STORE_KEY_MAX */
+	uint8_t home;     /* enum store_home. Out of a take; in of a refund: from the take's op */
 	uint32_t cost;
 	struct sluice_decision decision; /* out. A take that was denied leaves every other decision of its op as
 	                                    a peek would show it */
@@ -51,6 +59,7 @@ struct store_take {
 /* Who decided: the store itself, or a failure policy in its stead. */
 enum store_decider { STORE_BY_STORE, STORE_BY_LOCAL, STORE_BY_OPEN, STORE_BY_CLOSED };
 
+/* An op that breaks the bounds below, or in which a key comes twice, is refused with -EINVAL. */
 struct store_op {
 	enum store_verb verb;
 	uint8_t n; /* 1 to STORE_TAKES_MAX */
@@ -58,16 +67,23 @@ struct store_op {
 	uint64_t deadline_us; /* clock_mono_us() after which an answer is of no use */
 	void (*done)(struct store_op *op);
 
-	/* out */
+	/* Out. Decider and error are also in of a refund: from the take's op. */
 	bool allowed; /* every take was allowed */
 	enum store_decider decider;
-	int error; /* 0, or the negative errno for which the failure policy decided */
+	int error; /* 0, or the negative errno for which the failure policy decided. A store sets it when a pending op
+	              fails; 0 otherwise */
+
+	/* Between submit and done: the failure policy's own notes. */
+	struct {
+		struct store *store;
+		void (*done)(struct store_op *op);
+	} failure;
 };
 
 struct store_stats {
 	uint64_t keys;    /* states held now */
 	uint64_t bytes;   /* memory held for them, table included */
-	uint64_t refused; /* operations refused because the store was full */
+	uint64_t refused; /* operations refused, or left to the failure policy, because the store was full */
 	uint64_t expired; /* states dropped because they had become empty */
 	uint64_t errors;  /* operations that ended in an error */
 };
