@@ -44,6 +44,7 @@ static void exchange_free(struct http_exchange *exchange)
 	struct http_daemon *daemon = exchange->daemon;
 
 	free(exchange->body_buffer);
+	free(exchange->target_copy);
 	daemon->in_flight--;
 	if (daemon->free_n >= POOL_MAX) {
 		free(exchange);
@@ -77,8 +78,18 @@ void *http_on_target(void *cls, const char *uri, struct MHD_Connection *connecti
 		return NULL;
 	exchange->connection = connection;
 	exchange->target = uri != NULL ? uri : "";
+	exchange->target_end = exchange->target + strlen(exchange->target);
 	exchange->path_len = strcspn(exchange->target, "?");
 	exchange->started_us = clock_mono_us();
+	if (exchange->target[exchange->path_len] == '?') {
+		/* The library will cut the query into fields where it stands. */
+		exchange->target_copy = strdup(exchange->target);
+		if (exchange->target_copy == NULL) {
+			exchange_free(exchange);
+			return NULL;
+		}
+		exchange->target = exchange->target_copy;
+	}
 	return exchange;
 }
 
@@ -179,7 +190,7 @@ static enum http_fault find_fault(struct http_exchange *exchange, const char *ve
 		return HTTP_HEADER_TOO_LARGE;
 	/* The library ends target and version by NUL where a space was. If there is more between the two, the client
 	 * sent a NUL of its own. */
-	if (exchange->target[0] != '/' || exchange->target + strlen(exchange->target) + 1 != version)
+	if (exchange->target[0] != '/' || exchange->target_end + 1 != version)
 		return HTTP_MALFORMED;
 	if (framing.lengths + framing.encodings > 1 || framing.odd_encoding)
 		return HTTP_MALFORMED;

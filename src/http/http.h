@@ -79,6 +79,8 @@ struct http_exchange {
 	struct MHD_Connection *connection;
 	struct MHD_Response *response;
 	size_t head_bytes, head_fields;
+	char *target_copy;      /* when it has a query */
+	const char *target_end; /* where the library put it */
 	char *body_buffer;
 	size_t body_room;
 	uint64_t body_seen;
