@@ -111,7 +111,8 @@ rollback:
 }
 
 /* WAL lets readers go on beside the writer; FULL syncs the log before a commit returns. The log is folded into the file
- * every 4,000 pages (16 MB) and, after a burst, cut back to 64 MB. */
+ * every 16,000 pages (64 MB): a page that is changed often in between is then written once. See
+ * docs/decisions/0008. */
 static int set_modes(sqlite3 *handle, const char *path, char *why, size_t why_size)
 {
 	sqlite3_stmt *statement;
@@ -131,7 +132,7 @@ static int set_modes(sqlite3 *handle, const char *path, char *why, size_t why_si
 		return -1;
 	}
 	if (sqlite3_exec(handle,
-	                 "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000;"
+	                 "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 16000;"
 	                 "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16384;",
 	                 NULL, NULL, NULL) != SQLITE_OK)
 		return fail(handle, path, why, why_size);
