@@ -87,7 +87,7 @@ const struct schema_key schema_keys[] = {
 	  .doc = "Threads that serve requests; 0 for one a processor." },
 	{ .path = "server.max_connections", .type = SCHEMA_NUMBER, .initial = "10000", .min = 1, .max = 1000000,
 	  FIELD(server.max_connections),
-	  .doc = "Connections held at once, over all threads; further ones wait or are closed." },
+	  .doc = "Connections held at once, over all threads; further ones wait to be accepted." },
 	{ .path = "server.max_connections_per_client", .type = SCHEMA_NUMBER, .initial = "256", .max = 1000000,
 	  FIELD(server.max_connections_per_client),
 	  .doc = "Connections that one address may hold; 0 for no bound. Trusted proxies are exempt." },
@@ -126,7 +126,7 @@ const struct schema_key schema_keys[] = {
 	         "for by `on_failure`." },
 	{ .path = "limiter.ipv6_prefix", .type = SCHEMA_NUMBER, .initial = "64", .min = 1, .max = 128,
 	  FIELD(limiter.ipv6_prefix),
-	  .doc = "Bits of an IPv6 address that make one client. A provider gives each customer a /64 at least." },
+	  .doc = "Bits of an IPv6 address that make one client. Providers hand out a /64 at least, so a longer prefix would give one client many quotas." },
 
 	{ .path = "links.store", .type = SCHEMA_STORE, .initial = "sqlite:sluice.db", .choices = links_stores,
 	  FIELD(links.store), .env = "SLUICE_LINKS", .flag = "links",
