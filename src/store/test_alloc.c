@@ -7,6 +7,7 @@
 
 /* Atomic, so that programs with threads may use the wrapped calls while nothing is to fail. */
 static uint64_t countdown;
+static bool all;
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
@@ -22,6 +23,11 @@ void test_alloc_fail(uint64_t n)
 	__atomic_store_n(&countdown, n, __ATOMIC_RELAXED);
 }
 
+void test_alloc_fail_all(bool fail)
+{
+	__atomic_store_n(&all, fail, __ATOMIC_RELAXED);
+}
+
 bool test_alloc_failed(void)
 {
 	return __atomic_load_n(&countdown, __ATOMIC_RELAXED) == 0;
@@ -31,6 +37,10 @@ static bool fails(void)
 {
 	uint64_t n = __atomic_load_n(&countdown, __ATOMIC_RELAXED);
 
+	if (__atomic_load_n(&all, __ATOMIC_RELAXED)) {
+		errno = ENOMEM;
+		return true;
+	}
 	if (n == 0)
 		return false;
 	__atomic_store_n(&countdown, n - 1, __ATOMIC_RELAXED);

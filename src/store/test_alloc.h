@@ -15,6 +15,9 @@
 /** The `n`-th allocation from now on fails, those after it do not. 0: none fails. One thread only. */
 void test_alloc_fail(uint64_t n);
 
+/** Whether every allocation fails. */
+void test_alloc_fail_all(bool fail);
+
 /** @return true when the allocation that was to fail has come; then none is pending any more. */
 bool test_alloc_failed(void);
 
