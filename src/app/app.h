@@ -34,6 +34,7 @@ struct app_worker {
 	struct limits *limits; /* in force for requests that begin now */
 	struct mailbox *mailbox;
 	struct access_writer *access; /* NULL: off */
+	uint64_t wall_us;             /* the time of day at the last tick: close enough for clicks */
 };
 
 struct request;

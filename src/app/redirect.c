@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "app/app.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "links/code.h"
 #include "links/url.h"
@@ -58,6 +57,6 @@ void redirect_resume(struct request *r)
 	response.fields[response.fields_n].name = "Location";
 	response.fields[response.fields_n++].value = r->link.url;
 	if (r->http.method == HTTP_GET)
-		links_click(r->worker->app->links, r->link.code, clock_wall_us());
+		links_click(r->worker->app->links, r->link.code, r->worker->wall_us);
 	app_answer_fields(r, &response);
 }

@@ -153,7 +153,8 @@ static void answer_denied(struct request *r)
 		                          .content_type = "application/json",
 		                          .body = body,
 		                          .body_len = sizeof body - 1,
-		                          .body_static = true };
+		                          .body_static = true,
+		                          .repeats = true };
 	char number[24];
 
 	add_number(&response, "Retry-After", number, fields_retry_after_s(&r->take));

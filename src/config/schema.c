@@ -91,7 +91,7 @@ const struct schema_key schema_keys[] = {
 	{ .path = "server.max_connections_per_client", .type = SCHEMA_NUMBER, .initial = "256", .max = 1000000,
 	  FIELD(server.max_connections_per_client),
 	  .doc = "Connections that one address may hold; 0 for no bound. Trusted proxies are exempt." },
-	{ .path = "server.max_header_bytes", .type = SCHEMA_SIZE, .initial = "16KiB", .min = KIB, .max = MIB,
+	{ .path = "server.max_header_bytes", .type = SCHEMA_SIZE, .initial = "8KiB", .min = KIB, .max = MIB,
 	  FIELD(server.max_header_bytes),
 	  .doc = "Bound of request line and headers together." },
 	{ .path = "server.max_body_bytes", .type = SCHEMA_SIZE, .initial = "64KiB", .min = 32 * KIB, .max = 64 * MIB,

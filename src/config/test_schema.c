@@ -30,7 +30,7 @@ static const struct {
 	{ "server.threads", "3" },
 	{ "server.max_connections", "77" },
 	{ "server.max_connections_per_client", "7" },
-	{ "server.max_header_bytes", "8KiB" },
+	{ "server.max_header_bytes", "6KiB" },
 	{ "server.max_body_bytes", "128KiB" },
 	{ "server.idle_timeout", "31s" },
 	{ "server.request_timeout", "16s" },
@@ -241,7 +241,7 @@ static void defaults_are_what_is_promised(void **state)
 	assert_int_equal(config->server.threads, 0);
 	assert_int_equal(config->server.max_connections, 10000);
 	assert_int_equal(config->server.max_connections_per_client, 256);
-	assert_int_equal(config->server.max_header_bytes, 16 * 1024);
+	assert_int_equal(config->server.max_header_bytes, 8 * 1024);
 	assert_int_equal(config->server.max_body_bytes, 64 * 1024);
 	assert_int_equal(config->server.idle_timeout_us, 30000000);
 	assert_int_equal(config->server.request_timeout_us, 15000000);

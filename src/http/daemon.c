@@ -243,6 +243,7 @@ static void on_handle_closed(uv_handle_t *handle)
 	if (--daemon->handles_open > 0)
 		return;
 	http_free_exchanges(daemon);
+	answers_clear(&daemon->answers);
 	free(daemon);
 }
 

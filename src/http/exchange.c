@@ -302,7 +302,9 @@ void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_
 	if (exchange == NULL)
 		return;
 	*con_cls = NULL;
-	if (exchange->response != NULL)
+	if (exchange->answer != NULL)
+		answer_drop(exchange->answer);
+	else if (exchange->response != NULL)
 		MHD_destroy_response(exchange->response);
 	if (!exchange->queued) {
 		/* What the library answered by itself: a head that it could not read. */
@@ -362,6 +364,22 @@ static struct MHD_Response *build(struct http_daemon *daemon, const struct http_
 	return response;
 }
 
+/* Sets exchange->response, to one of a moment ago if there is the same. */
+static void find_or_build(struct http_exchange *exchange, const struct http_response *from)
+{
+	struct http_daemon *daemon = exchange->daemon;
+	struct answer_key key;
+	bool keep;
+
+	date_now(daemon);
+	keep = from->repeats && !daemon->draining && answer_key_make(&key, from, daemon->date_s);
+	if (keep)
+		exchange->answer = answers_find(&daemon->answers, &key);
+	exchange->response = exchange->answer != NULL ? exchange->answer->response : build(daemon, from);
+	if (keep && exchange->answer == NULL && exchange->response != NULL)
+		exchange->answer = answers_keep(&daemon->answers, &key, exchange->response);
+}
+
 /* Request head and response head share the connection's memory; when both are huge they don't fit. */
 static bool fits(const struct http_exchange *exchange, const struct http_response *response)
 {
@@ -380,7 +398,7 @@ void http_respond(struct http_exchange *exchange, const struct http_response *re
 		response = &too_large;
 	exchange->status = response->status;
 	exchange->bytes = exchange->method == HTTP_HEAD ? 0 : response->body_len;
-	exchange->response = build(exchange->daemon, response);
+	find_or_build(exchange, response);
 	exchange->failed = exchange->response == NULL; /* out of memory: the client may try again */
 	if (exchange->suspended) {
 		exchange->suspended = false;

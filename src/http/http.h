@@ -78,6 +78,7 @@ struct http_exchange {
 	struct http_daemon *daemon;
 	struct MHD_Connection *connection;
 	struct MHD_Response *response;
+	struct answer *answer; /* that `response` belongs to, when it is a kept one */
 	size_t head_bytes, head_fields;
 	char *target_copy;      /* when it has a query */
 	const char *target_end; /* where the library put it */
@@ -98,7 +99,8 @@ struct http_response {
 	const void *body;         /* kept alive by the caller for ever if `body_static`, else copied */
 	size_t body_len;
 	bool body_static;
-	bool close; /* and end the connection after it */
+	bool repeats; /* the same answer is likely to be given again within the second */
+	bool close;   /* and end the connection after it */
 	struct {
 		const char *name, *value; /* copied; no CR, LF or NUL in it */
 	} fields[HTTP_FIELDS_MAX];

@@ -7,6 +7,7 @@
 
 #include <microhttpd.h>
 
+#include "http/answers.h"
 #include "http/http.h"
 
 /* A connection's memory is max_header_bytes and this. The library zeroes it for every request, which is seen in the
@@ -31,6 +32,7 @@ struct http_daemon {
 	 * are kept alive after one. Two queues, since the second may wait longer. */
 	struct http_peer *fresh, *fresh_tail;
 	struct http_peer *kept, *kept_tail;
+	struct answers answers;
 	char date[32]; /* value of the Date field, for the second `date_s` */
 	uint64_t date_s;
 };

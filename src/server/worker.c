@@ -44,6 +44,7 @@ static void on_tick(uv_timer_t *tick)
 	struct worker *worker = tick->data;
 	uint64_t now_us = clock_mono_us();
 
+	worker->app.wall_us = clock_wall_us();
 	store_tend(worker->config.app->store);
 	if (worker->app.access != NULL)
 		access_log_flush(worker->app.access);
@@ -114,9 +115,11 @@ struct worker *worker_start(const struct worker_config *config)
 		return NULL;
 	worker->config = *config;
 	worker->stop.deliver = on_stop;
-	worker->app = (struct app_worker){
-		.app = config->app, .index = config->index, .limits = config->limits, .mailbox = &worker->mailbox
-	};
+	worker->app = (struct app_worker){ .app = config->app,
+		                           .index = config->index,
+		                           .limits = config->limits,
+		                           .mailbox = &worker->mailbox,
+		                           .wall_us = clock_wall_us() };
 	err = set_up(worker);
 	if (err == 0)
 		err = -pthread_create(&worker->thread, NULL, thread_main, worker);
