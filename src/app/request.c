@@ -21,15 +21,14 @@ static struct request *request_of(struct http_exchange *exchange)
 static void find_client(struct request *r, struct client *client)
 {
 	const struct config *config = r->worker->app->config;
-	char forwarded[1024], xff[1024];
-	size_t forwarded_len, xff_len;
+	const char *name = config->client_header == CLIENT_HEADER_FORWARDED ? "Forwarded" : "X-Forwarded-For";
+	char list[1024];
 
 	*client = r->http.peer->client;
 	if (r->http.peer->trusted) {
-		forwarded_len = http_header_joined(&r->http, "Forwarded", forwarded, sizeof forwarded);
-		xff_len = http_header_joined(&r->http, "X-Forwarded-For", xff, sizeof xff);
-		client_resolve(client, forwarded_len > 0 ? forwarded : NULL, xff_len > 0 ? xff : NULL,
-		               config->trusted_proxies, config->trusted_proxies_n);
+		http_header_joined(&r->http, name, list, sizeof list);
+		client_resolve(client, config->client_header, list, config->trusted_proxies,
+		               config->trusted_proxies_n);
 		r->client_len = client_text(client, r->client);
 	} else {
 		memcpy(r->client, r->http.peer->text, r->http.peer->text_len + 1);

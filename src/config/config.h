@@ -41,6 +41,9 @@ struct config_limit {
 	struct sluice_policy policy; /* algorithm, limit, window, burst */
 };
 
+/* Which header field of trusted proxies names the client. */
+enum config_client_header { CLIENT_HEADER_XFF, CLIENT_HEADER_FORWARDED };
+
 enum config_access_log { ACCESS_LOG_OFF, ACCESS_LOG_TEXT, ACCESS_LOG_JSON };
 
 struct config {
@@ -51,6 +54,7 @@ struct config {
 
 	struct config_network trusted_proxies[CONFIG_LIST_MAX];
 	size_t trusted_proxies_n;
+	enum config_client_header client_header; /* the only one that is read: proxies pass the other on as it came */
 	char public_names[CONFIG_LIST_MAX][CONFIG_TEXT_MAX]; /* host or host:port under which we are reached */
 	size_t public_names_n;
 

@@ -37,6 +37,11 @@ static const struct schema_choice links_stores[] = {
 	{ .name = NULL },
 };
 
+static const struct schema_choice client_headers[] = {
+	{ .name = "x-forwarded-for", .value = CLIENT_HEADER_XFF },
+	{ .name = "forwarded", .value = CLIENT_HEADER_FORWARDED },
+	{ .name = NULL },
+};
 static const struct schema_choice failure_policies[] = {
 	{ .name = "local", .value = FAILURE_LOCAL },
 	{ .name = "open", .value = FAILURE_OPEN },
@@ -76,8 +81,12 @@ const struct schema_key schema_keys[] = {
 	  .doc = "Address and port to serve on, in figures; IPv6 in brackets. Port 0 takes any free one." },
 	{ .path = "trusted_proxies", .type = SCHEMA_NETWORKS, .initial = "",
 	  FIELDS(trusted_proxies, trusted_proxies_n),
-	  .doc = "Networks of the proxies in front. `Forwarded` and `X-Forwarded-For` are believed only from these, "
-	         "read from right to left." },
+	  .doc = "Networks of the proxies in front. What they say about a client's address is believed, read from right "
+	         "to left; everybody else is taken at the address he connects from." },
+	{ .path = "client_header", .type = SCHEMA_CHOICE, .initial = "x-forwarded-for", .choices = client_headers,
+	  FIELD(client_header),
+	  .doc = "The header field in which the trusted proxies name the client. The other one is never read: a proxy "
+	         "passes it on as a client made it up." },
 	{ .path = "public_names", .type = SCHEMA_HOSTS, .initial = "", FIELDS(public_names, public_names_n),
 	  .doc = "Names, with or without a port, under which this service is reached. Links to them are refused: "
 	         "they would lead in a circle. The `Host` of each request counts as one." },

@@ -36,15 +36,6 @@ static int check_bounds(const struct schema_key *key, uint64_t value, struct why
 	               show_bound(key, key->min, min), show_bound(key, key->max, max));
 }
 
-static uint64_t load_number(const struct schema_key *key, const void *base)
-{
-	const void *field = (const char *)base + key->offset;
-
-	return key->size == 1   ? *(const uint8_t *)field
-	       : key->size == 4 ? *(const uint32_t *)field
-	                        : *(const uint64_t *)field;
-}
-
 static int set_number(const struct schema_key *key, void *base, const char *text, struct why *why)
 {
 	void *field = field_of(key, base);

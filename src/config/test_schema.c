@@ -26,6 +26,7 @@ static const struct {
 } others[] = {
 	{ "listen", "[::1]:80" },
 	{ "trusted_proxies", "10.0.0.0/8, 2001:db8::/32" },
+	{ "client_header", "forwarded" },
 	{ "public_names", "sho.rt,sho.rt:8443" },
 	{ "server.threads", "3" },
 	{ "server.max_connections", "77" },
@@ -237,6 +238,7 @@ static void defaults_are_what_is_promised(void **state)
 
 	assert_string_equal(config->listen_text, "0.0.0.0:5000");
 	assert_int_equal(config->trusted_proxies_n, 0);
+	assert_int_equal(config->client_header, CLIENT_HEADER_XFF);
 	assert_int_equal(config->public_names_n, 0);
 	assert_int_equal(config->server.threads, 0);
 	assert_int_equal(config->server.max_connections, 10000);

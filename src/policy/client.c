@@ -279,10 +279,10 @@ static bool last_element(const char *list, size_t *len, bool quotes, struct span
 	return true;
 }
 
-void client_resolve(struct client *client, const char *forwarded, const char *xff,
+void client_resolve(struct client *client, enum config_client_header header, const char *list,
                     const struct config_network *networks, size_t n)
 {
-	const char *list = forwarded != NULL ? forwarded : xff;
+	bool forwarded = header == CLIENT_HEADER_FORWARDED;
 	struct span element;
 	struct client next;
 	size_t left;
@@ -290,11 +290,11 @@ void client_resolve(struct client *client, const char *forwarded, const char *xf
 	if (list == NULL || !client_trusted(client, networks, n))
 		return;
 	left = strlen(list);
-	while (last_element(list, &left, list == forwarded, &element)) {
+	while (last_element(list, &left, forwarded, &element)) {
 		/* RFC 9110 section 5.6.1.2: empty elements of a list do not count. */
 		if (element.len == 0)
 			continue;
-		if (list == forwarded ? !read_forwarded(element, &next) : !read_node(element, &next))
+		if (forwarded ? !read_forwarded(element, &next) : !read_node(element, &next))
 			return;
 		*client = next;
 		if (!client_trusted(client, networks, n))

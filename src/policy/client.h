@@ -28,14 +28,18 @@ void client_from_sockaddr(struct client *client, const struct sockaddr *peer);
 bool client_trusted(const struct client *client, const struct config_network *networks, size_t n);
 
 /**
- * Finds the client behind trusted proxies.
+ * Finds the client behind trusted proxies. Takes time linear in the length of the list.
  *
- * @param client      in: the socket's peer; out: the nearest address that is not trusted, or the last that
- *                    could be read (a broken element ends the walk at the hop that vouched for it).
- * @param forwarded   value of the Forwarded header, lists of several headers joined by ", "; may be NULL.
- * @param xff         likewise X-Forwarded-For. When both are there Forwarded is used and X-Forwarded-For is not.
+ * Only one header field is read, the one that the proxies are known to write: a proxy that appends to X-Forwarded-For
+ * passes a client's own Forwarded on untouched, and the other way round.
+ *
+ * @param client  in: the socket's peer; out: the nearest address that is not trusted, or the last that could be
+ *                read (a broken element ends the walk at the hop that vouched for it).
+ * @param header  how `list` is to be read.
+ * @param list    the field's value, those of several fields joined by ", "; NULL: there is none. It may be cut at
+ *                the left.
  */
-void client_resolve(struct client *client, const char *forwarded, const char *xff,
+void client_resolve(struct client *client, enum config_client_header header, const char *list,
                     const struct config_network *networks, size_t n);
 
 /** Writes the address as text (203.0.113.7, 2001:db8::1). @return its length. */
