@@ -118,26 +118,26 @@ struct join {
 static enum MHD_Result join_one(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
 {
 	struct join *join = cls;
-	size_t len, need;
+	size_t len, separator;
 
 	if (value == NULL || strcasecmp(name, join->name) != 0)
 		return MHD_YES;
 	len = strlen(value);
-	need = len + (join->len > 0 ? 2 : 0);
-	if (need >= join->room) { /* alone too long: its right end is what counts */
-		value += need - (join->room - 1);
-		need = len = join->room - 1;
-		join->len = 0;
-	} else if (join->len + need >= join->room) {
-		size_t drop = join->len + need - (join->room - 1);
+	separator = join->len > 0 ? 2 : 0;
+	if (separator + len >= join->room) { /* it fills the room alone: its right end is what counts */
+		size_t kept = len < join->room ? len : join->room - 1;
+
+		value += len - kept;
+		len = kept;
+		join->len = separator = 0;
+	} else if (join->len + separator + len >= join->room) {
+		size_t drop = join->len + separator + len - (join->room - 1);
 
 		memmove(join->text, join->text + drop, join->len - drop);
 		join->len -= drop;
 	}
-	if (need > len) {
-		memcpy(join->text + join->len, ", ", 2);
-		join->len += 2;
-	}
+	memcpy(join->text + join->len, ", ", separator);
+	join->len += separator;
 	memcpy(join->text + join->len, value, len);
 	join->len += len;
 	join->text[join->len] = '\0';
