@@ -192,7 +192,9 @@ class Sluice:
 
     def wait_for_log(self, n, path=None):
         """The access log as soon as it has `n` lines."""
-        wait_until(lambda: len(self.log(path)) >= n, what=f"{n} lines of access log")
+        ready = 1 if path is None else 0
+        path = path or self.stdout_path
+        wait_until(lambda: path.read_bytes().count(b"\n") >= n + ready, what=f"{n} lines of access log")
         return self.log(path)
 
     def rows(self, sql, *values):
