@@ -401,8 +401,11 @@ static int refund(struct work *work, unsigned i)
 	uint64_t at_us = take->decision.at_us;
 	struct target targets[2];
 	unsigned n = refund_entries(work, i, targets);
-	int rc = n == 0 ? peek(work, NULL, take) : 0;
+	int rc = 0;
 
+	if (n == 0) /* nothing to give back to; the answer is still that of a refund */
+		rc = memory_errno(
+			sluice_refund(NULL, 0, take->policy, work->now_us, take->cost, at_us, &take->decision));
 	while (n-- > 0 && rc == 0) { /* the key's own last: its decision is the answer */
 		struct entry *entry = targets[n].entry;
 
