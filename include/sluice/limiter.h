@@ -169,8 +169,9 @@ SLUICE_API size_t sluice_state_max(const struct sluice_policy *policy);
  * How large a state must be before sluice_take() can admit `cost` units into it.
  *
  * A sliding-log may live in a state smaller than sluice_state_max(): its ring grows by doubling, so
- * that a client which uses little of a large limit costs little. Enlarge it with sluice_state_move(),
- * or lengthen the bytes where they are (the new ones may hold anything): take() widens the ring.
+ * that a client which uses little of a large limit costs little. Make and enlarge states with
+ * sluice_state_move(), or lengthen the bytes of one where they are (the new ones may hold anything):
+ * sluice_take() widens the ring.
  *
  * @param state, len  the present state; len 0 for none.
  * @return the bytes needed, `len` when it is large enough (also when the take would be denied),
