@@ -55,6 +55,8 @@ static struct backend *backend_open(const char *name, uint64_t seed)
 		return backend_core_open();
 	if (strcmp(name, "disguised") == 0)
 		return backend_disguised_open(seed);
+	if (strcmp(name, "memory") == 0)
+		return backend_memory_open();
 	fprintf(stderr, "unknown backend '%s'\n", name);
 	return NULL;
 }

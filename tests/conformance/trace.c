@@ -45,14 +45,15 @@ static uint64_t draw_start(struct trace *trace)
 	struct random *random = &trace->random;
 	uint64_t window_us = trace->policy.window_us;
 
-	switch (random_below(random, 5)) {
+	/* At the end of time the clock of the core stands still; that of a store does not. */
+	switch (random_below(random, trace->backend->expires ? 2 : 5)) {
 	case 0:
 		return random_below(random, 2);
 	case 1: /* just before the ticks of the ring begin anew */
 		return back((random_between(random, 1, 3) << 32) *
 		                    (trace->policy.tick_us > 0 ? trace->policy.tick_us : 1),
 		            random_below(random, window_us));
-	case 2: /* on the way to the end of time */
+	case 2:
 		return SLUICE_TIME_MAX_US - random_below(random, 20 * window_us);
 	default: /* these days */
 		return UINT64_C(1700000000000000) + random_below(random, UINT64_C(1) << 48);
