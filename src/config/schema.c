@@ -178,7 +178,7 @@ const struct schema_key schema_limit_keys[] = {
 	  .doc = "Length of the window." },
 	{ .path = "burst", .type = SCHEMA_NUMBER, .initial = "0", .max = SLUICE_LIMIT_MAX, LIMIT_FIELD(burst),
 	  .doc = "`token-bucket`: requests that may pass at once; 0 for as many as `limit`." },
-	{ .path = "by", .type = SCHEMA_CHOICE, .initial = "client-ip", .choices = subjects, LIMIT_FIELD(subject),
+	{ .path = "by", .type = SCHEMA_SUBJECT, .initial = "client-ip", .choices = subjects, LIMIT_FIELD(subject),
 	  .doc = "What it counts by: `client-ip` each client by itself, `global` everybody together." },
 };
 const size_t schema_limit_keys_n = sizeof schema_limit_keys / sizeof schema_limit_keys[0];

@@ -19,6 +19,7 @@ enum schema_type {
 	SCHEMA_SIZE,     /* uint64_t, bytes */
 	SCHEMA_DURATION, /* uint64_t, us */
 	SCHEMA_CHOICE,   /* int or enum: one of `choices` */
+	SCHEMA_SUBJECT,  /* the same, in a file as a list of one */
 	SCHEMA_STORE,    /* char[]: a URL of one of the `choices` (schemes) */
 	SCHEMA_PREFIX,   /* char[]: printable ASCII without blanks and braces */
 	SCHEMA_FILE,     /* char[]: a file name */

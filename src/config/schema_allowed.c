@@ -36,6 +36,7 @@ const char *schema_allowed(const struct schema_key *key, char *to, size_t room)
 		snprintf(to, room, "%s to %s", value_show_duration(key->min, min), value_show_duration(key->max, max));
 		break;
 	case SCHEMA_CHOICE:
+	case SCHEMA_SUBJECT:
 	case SCHEMA_STORE:
 		return list_choices(key, to, room);
 	case SCHEMA_PREFIX:
@@ -111,6 +112,7 @@ int schema_check(const struct schema_key *key, const void *base, struct why *why
 	case SCHEMA_DURATION:
 		return check_number(key, base, why);
 	case SCHEMA_CHOICE:
+	case SCHEMA_SUBJECT:
 		return check_choice(key, base, why);
 	case SCHEMA_STORE:
 	case SCHEMA_PREFIX:

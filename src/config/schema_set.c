@@ -144,11 +144,12 @@ static int set_name(const struct schema_key *key, void *base, const char *text, 
 
 static int set_address(struct config *config, const char *text, struct why *why)
 {
-	/* The longest address, brackets and port fit three times over. */
+	if (strlen(text) >= sizeof config->listen_text)
+		return why_set(why, "is %zu bytes long; no address is", strlen(text));
 	if (value_address(text, &config->listen, &config->listen_len, why) != 0)
 		return -1;
 	memset(config->listen_text, 0, sizeof config->listen_text);
-	memcpy(config->listen_text, text, strnlen(text, sizeof config->listen_text - 1));
+	memcpy(config->listen_text, text, strlen(text));
 	return 0;
 }
 
@@ -295,6 +296,7 @@ int schema_set(const struct schema_key *key, void *base, const char *text, struc
 	case SCHEMA_DURATION:
 		return set_number(key, base, text, why);
 	case SCHEMA_CHOICE:
+	case SCHEMA_SUBJECT:
 		return set_choice(key, base, text, why);
 	case SCHEMA_STORE:
 		return set_store(key, base, text, why);

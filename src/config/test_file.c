@@ -130,6 +130,8 @@ static const struct error_case error_cases[] = {
 	  "f.yaml:2: limits[0].by: is a list; allowed: client-ip, global" },
 	{ "limits:\n  - {name: a, limit: 1, window: 1s, by: []}\n",
 	  "f.yaml:2: limits[0].by: is a list; allowed: client-ip, global" },
+	{ "limits:\n  - {name: a, limit: 1, window: 1s, by: [!x global]}\n",
+	  "f.yaml:2: limits[0].by: has the tag \"!x\"; tags are not supported" },
 	{ "limits:\n  - {name: a, limit: 1, window: 1s, by: [country]}\n",
 	  "f.yaml:2: limits[0].by: \"country\" is not allowed; allowed: client-ip, global" },
 	{ "limits:\n  - {name: a, limit: [1], window: 1s}\n",

@@ -75,6 +75,7 @@ static size_t alignment(const struct schema_key *keys, size_t i)
 	case SCHEMA_DURATION:
 		return keys[i].size;
 	case SCHEMA_CHOICE:
+	case SCHEMA_SUBJECT:
 	case SCHEMA_NETWORKS:
 		return 4;
 	case SCHEMA_ADDRESS:
@@ -170,6 +171,7 @@ static void sizes_fit_types(void **state)
 			assert_true(key->min < key->max);
 			break;
 		case SCHEMA_CHOICE:
+		case SCHEMA_SUBJECT:
 			assert_int_equal(key->size, sizeof(int));
 			assert_non_null(key->choices);
 			break;

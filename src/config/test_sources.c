@@ -51,6 +51,11 @@ static void flags(void **state)
 		  "--limit: \"111111111111111111111111111/60s\" is not a limit" },
 		{ "limiter", "redis://user:secret@10.0.0.130",
 		  "--limiter: this build knows memory:; it has no store \"redis:\"" },
+		{ "listen",
+		  "0.0.0.0:00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+		  "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+		  "00000000000000000000000000000000000000000000000000000000080",
+		  "--listen: is 258 bytes long; no address is" },
 		{ "server.threads", "2", "--server.threads: unknown flag" },
 		{ "", "2", "--: unknown flag" },
 	};

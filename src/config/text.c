@@ -70,11 +70,12 @@ static const char *cure_for(const struct reader *reader, size_t line)
 
 static void report_syntax(struct reader *reader, const yaml_parser_t *parser)
 {
-	const char *problem = parser->problem != NULL ? parser->problem : "out of memory";
+	const char *problem = parser->problem;
 	size_t line = parser->problem_mark.line + 1;
 	char context[160] = "";
 
-	switch (parser->error) {
+	/* libyaml leaves a failure without words when memory is short. */
+	switch (problem != NULL ? parser->error : YAML_MEMORY_ERROR) {
 	case YAML_READER_ERROR:
 		line = count_lines(reader->text,
 		                   parser->problem_offset < reader->len ? parser->problem_offset : reader->len);

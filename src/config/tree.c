@@ -43,10 +43,12 @@ static const char *kind_of(const yaml_node_t *node)
 /* Nothing after the colon, or YAML's spellings of it. */
 static bool is_null(const yaml_node_t *node)
 {
-	const char *value = (const char *)node->data.scalar.value;
+	const char *value;
 
-	return node->type == YAML_SCALAR_NODE && node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
-	       (*value == '\0' || strcmp(value, "~") == 0 || strcmp(value, "null") == 0);
+	if (node->type != YAML_SCALAR_NODE || node->data.scalar.style != YAML_PLAIN_SCALAR_STYLE)
+		return false;
+	value = (const char *)node->data.scalar.value;
+	return *value == '\0' || strcmp(value, "~") == 0 || strcmp(value, "null") == 0;
 }
 
 /* The text of a scalar, or NULL after a report. */
@@ -221,16 +223,12 @@ static void read_limits(struct reader *reader, const yaml_node_t *node)
 		read_limit(reader, yaml_document_get_node(&reader->document, node->data.sequence.items.start[i]), i);
 }
 
-/* A choice may be written as a list of one: by: [client-ip]. */
-static const yaml_node_t *sole_item(struct reader *reader, const struct schema_key *key, const yaml_node_t *node)
+/* `by` may name one subject: by: [client-ip]. @return the only item of a list, or the node itself. */
+static const yaml_node_t *only_item(struct reader *reader, const yaml_node_t *node)
 {
-	const yaml_node_item_t *start = node->data.sequence.items.start;
-
-	if (key->type == SCHEMA_CHOICE && key->offset == offsetof(struct schema_limit, subject) &&
-	    strcmp(key->path, "by") == 0 && node->type == YAML_SEQUENCE_NODE &&
-	    node->data.sequence.items.top - start == 1)
-		return yaml_document_get_node(&reader->document, *start);
-	return node;
+	if (node->type != YAML_SEQUENCE_NODE || node->data.sequence.items.top - node->data.sequence.items.start != 1)
+		return node;
+	return yaml_document_get_node(&reader->document, *node->data.sequence.items.start);
 }
 
 static void read_value(struct reader *reader, const struct scope *scope, const struct schema_key *key,
@@ -245,7 +243,7 @@ static void read_value(struct reader *reader, const struct scope *scope, const s
 		reader_report(reader, key_line, shown, "has no value; allowed: %s", allowed);
 		return;
 	}
-	if (!tag_ok(reader, node, shown))
+	if (node->type != YAML_SCALAR_NODE && !tag_ok(reader, node, shown))
 		return;
 	if (node->type == YAML_SEQUENCE_NODE && key->type == SCHEMA_LIMITS) {
 		read_limits(reader, node);
@@ -254,9 +252,10 @@ static void read_value(struct reader *reader, const struct scope *scope, const s
 	} else if (schema_is_list(key)) {
 		reader_report(reader, line_of(node), shown, "is %s; a list belongs here: [a, b]", kind_of(node));
 	} else {
-		node = sole_item(reader, key, node);
+		if (key->type == SCHEMA_SUBJECT)
+			node = only_item(reader, node);
 		text = text_of(reader, node, shown, allowed);
-		if (text != NULL && schema_set(key, scope->base, text, &why) != 0)
+		if (text != NULL && tag_ok(reader, node, shown) && schema_set(key, scope->base, text, &why) != 0)
 			reader_report(reader, line_of(node), shown, "%s", why.text);
 	}
 }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* Every response carries these, so they are written by hand: snprintf() costs ten times as much. */
+/* Every response carries these, so they are written by hand: snprintf() costs six times as much. */
 
 static char *put_text(char *to, const char *text, size_t len)
 {
