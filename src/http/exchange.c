@@ -155,19 +155,29 @@ size_t http_header_joined(const struct http_exchange *exchange, const char *name
 
 /* What smuggles requests past proxies: two opinions about where the body ends. */
 struct framing {
-	unsigned fields, lengths, encodings;
-	bool odd_encoding;
+	unsigned fields, lengths, encodings, hosts;
+	bool odd_encoding, odd_name;
 };
 
-static enum MHD_Result look_at_framing(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+static enum MHD_Result look_at_framing(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_len,
+                                       const char *value, size_t value_len)
 {
 	struct framing *framing = cls;
+	char first;
 
 	framing->fields++;
-	if ((name[0] | 0x20) != 'c' && (name[0] | 0x20) != 't') /* most are neither, and this is the hot path */
+	/* RFC 9112 section 5.1: `Transfer-Encoding : chunked` is one thing to us and another to some proxies. */
+	if (name_len == 0 || name[name_len - 1] == ' ' || name[name_len - 1] == '\t') {
+		framing->odd_name = true;
+		return MHD_YES;
+	}
+	first = name[0] | 0x20;
+	if (first != 'c' && first != 't' && first != 'h') /* most are none of these, and this is the hot path */
 		return MHD_YES;
 	if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0)
 		framing->lengths++;
+	if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0)
+		framing->hosts++;
 	if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
 		framing->encodings++;
 		framing->odd_encoding |= value == NULL || strcasecmp(value, "chunked") != 0;
@@ -183,7 +193,7 @@ static enum http_fault find_fault(struct http_exchange *exchange, const char *ve
 	struct framing framing = { 0 };
 	const char *length;
 
-	MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, look_at_framing, &framing);
+	MHD_get_connection_values_n(exchange->connection, MHD_HEADER_KIND, look_at_framing, &framing);
 	exchange->head_bytes = head != NULL ? head->header_size : 0;
 	exchange->head_fields = framing.fields;
 	if (exchange->head_bytes > config->max_header_bytes)
@@ -192,7 +202,7 @@ static enum http_fault find_fault(struct http_exchange *exchange, const char *ve
 	 * sent a NUL of its own. */
 	if (exchange->target[0] != '/' || exchange->target_end + 1 != version)
 		return HTTP_MALFORMED;
-	if (framing.lengths + framing.encodings > 1 || framing.odd_encoding)
+	if (framing.lengths + framing.encodings > 1 || framing.hosts > 1 || framing.odd_encoding || framing.odd_name)
 		return HTTP_MALFORMED;
 	if (framing.lengths == 1) {
 		length = http_header(exchange, MHD_HTTP_HEADER_CONTENT_LENGTH);
