@@ -277,7 +277,7 @@ static void on_end(struct http_exchange *exchange, unsigned status, size_t bytes
 	if (worker->access != NULL && (began || status != 0)) {
 		struct access_line line = {
 			.wall_us = clock_wall_us(),
-			.client = began ? r->client : "-",
+			.client = began ? r->client : exchange->peer->text,
 			.method = began ? exchange->method_text : "-",
 			.target = exchange->target,
 			.status = status,

@@ -72,10 +72,15 @@ void *http_context(const struct http_exchange *exchange)
 
 void *http_on_target(void *cls, const char *uri, struct MHD_Connection *connection)
 {
-	struct http_exchange *exchange = exchange_new(cls);
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct http_exchange *exchange;
 
+	if (info == NULL || info->socket_context == NULL) /* refused already */
+		return NULL;
+	exchange = exchange_new(cls);
 	if (exchange == NULL)
 		return NULL;
+	exchange->peer = info->socket_context;
 	exchange->connection = connection;
 	exchange->target = uri != NULL ? uri : "";
 	exchange->target_end = exchange->target + strlen(exchange->target);
@@ -255,12 +260,6 @@ static void suspend(struct http_exchange *exchange)
 
 static enum MHD_Result on_head(struct http_exchange *exchange, const char *method, const char *version)
 {
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-
-	exchange->peer = info != NULL ? info->socket_context : NULL;
-	if (exchange->peer == NULL)
-		return MHD_NO;
 	http_peer_wait(exchange->daemon, exchange->peer, &exchange->daemon->kept, exchange->started_us);
 	exchange->method_text = method;
 	exchange->method = method_of(method);
@@ -323,7 +322,7 @@ void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_
 		exchange->bytes = 0;
 	}
 	exchange->ended_us = clock_mono_us();
-	if (exchange->peer != NULL && code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+	if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
 		http_peer_wait(exchange->daemon, exchange->peer, &exchange->daemon->kept, exchange->ended_us);
 	if (exchange->busy) {
 		exchange->connection = NULL;
