@@ -1,24 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the system tests: servers that are always ended, and ended well."""
+import contextlib
+
 import pytest
 
 from support.server import Sluice
 
 
-@pytest.fixture
-def start(tmp_path):
-    """A function that starts a server (see support/server.py for its settings). At the end of the test every server
-    must stop on SIGTERM with status 0 and without a sanitizer's report."""
+@contextlib.contextmanager
+def servers_in(folder):
+    """Gives a function that starts a server (see support/server.py for its settings). At the end every server must stop
+    on SIGTERM with status 0 and without a sanitizer's report."""
     servers = []
 
     def start_one(**settings):
-        server = Sluice(tmp_path / f"server-{len(servers) + 1}", **settings)
+        server = Sluice(folder / f"server-{len(servers) + 1}", **settings)
         servers.append(server)
         return server
 
-    yield start_one
-    wrong = [problem for problem in (server.finish() for server in servers) if problem]
+    try:
+        yield start_one
+    finally:
+        wrong = [problem for problem in (server.finish() for server in servers) if problem]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts servers that live as long as the test."""
+    with servers_in(tmp_path) as start_one:
+        yield start_one
+
+
+@pytest.fixture(scope="module")
+def start_shared(tmp_path_factory):
+    """Starts servers that live as long as the tests of one file."""
+    with servers_in(tmp_path_factory.mktemp("shared")) as start_one:
+        yield start_one
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import pytest
 
 TRUSTED = "trusted_proxies: [127.0.0.1, 10.0.0.0/8, 2001:db8:ffff::/48]\n"
+READ_FORWARDED = "client_header: forwarded\n"
 STRANGER = "127.0.0.9"  # a peer that is no proxy of ours
 
 
@@ -26,7 +27,8 @@ def proxied(start):
     return start(config=TRUSTED, limit="2/60s")
 
 
-@pytest.mark.parametrize("field, client", [
+# What the proxy at 127.0.0.1 says, and the client that is meant.
+CASES = [
     (xff("203.0.113.7"), "203.0.113.7"),
     (xff("203.0.113.7:4711"), "203.0.113.7"),
     (xff("2001:db8::7"), "2001:db8::7"),
@@ -61,20 +63,44 @@ def proxied(start):
     (forwarded("for=unknown"), "127.0.0.1"),
     (forwarded("for=_hidden, for=10.1.2.3"), "10.1.2.3"),
     (forwarded("proto=https"), "127.0.0.1"),
-])
-def test_a_trusted_proxy_names_the_client(proxied, field, client):
-    assert counted_as(proxied, field) == client
-    # From anybody else the same field is nothing but talk.
-    assert counted_as(proxied, field, source=STRANGER) == STRANGER
+]
 
 
-def test_several_fields_are_one_list(proxied):
-    assert counted_as(proxied, xff("198.51.100.1"), xff("203.0.113.7"), xff("10.1.2.3")) == "203.0.113.7"
-    assert counted_as(proxied, forwarded("for=198.51.100.1"), ("X-Other", "x"), forwarded("for=203.0.113.7")) == "203.0.113.7"
+@pytest.fixture(scope="module")
+def clients(start_shared):
+    """How each case was counted: a pair, from the proxy itself and from a stranger who says the same."""
+    servers = {"X-Forwarded-For": start_shared(config=TRUSTED, limit="off"),
+               "Forwarded": start_shared(config=TRUSTED + READ_FORWARDED, limit="off")}
+    found = {}
+    for i, (field, _) in enumerate(CASES):
+        servers[field[0]].get(f"/healthz?{i}", [field])
+        servers[field[0]].get(f"/healthz?{i}", [field], STRANGER)
+    for name, server in servers.items():
+        for line in server.wait_for_log(2 * sum(field[0] == name for field, _ in CASES)):
+            found.setdefault(int(line["path"].partition("?")[2]), []).append(line["client"])
+    return found
 
 
-def test_forwarded_goes_before_x_forwarded_for(proxied):
-    assert counted_as(proxied, xff("198.51.100.1"), forwarded("for=203.0.113.7")) == "203.0.113.7"
+@pytest.mark.parametrize("i", range(len(CASES)), ids=[f"{name}: {value}" for (name, value), _ in CASES])
+def test_a_trusted_proxy_names_the_client_and_nobody_else(clients, i):
+    assert sorted(clients[i]) == sorted([CASES[i][1], STRANGER])
+
+
+def test_several_fields_are_one_list(start):
+    server = start(config=TRUSTED)
+    assert counted_as(server, xff("198.51.100.1"), xff("203.0.113.7"), xff("10.1.2.3")) == "203.0.113.7"
+    server = start(config=TRUSTED + READ_FORWARDED)
+    assert counted_as(server, forwarded("for=198.51.100.1"), ("X-Other", "x"), forwarded("for=203.0.113.7")) == "203.0.113.7"
+
+
+def test_only_the_configured_field_is_read(start):
+    """A proxy that writes one passes the other on as a client made it up."""
+    server = start(config=TRUSTED)
+    assert counted_as(server, forwarded("for=203.0.113.7")) == "127.0.0.1"
+    assert counted_as(server, forwarded("for=203.0.113.7"), xff("198.51.100.1")) == "198.51.100.1"
+    server = start(config=TRUSTED + READ_FORWARDED)
+    assert counted_as(server, xff("203.0.113.7")) == "127.0.0.1"
+    assert counted_as(server, xff("203.0.113.7"), forwarded("for=198.51.100.1")) == "198.51.100.1"
 
 
 def test_a_long_list_is_read_at_its_right_end(proxied):
@@ -132,7 +158,6 @@ def test_ipv6_peers(start):
     server = start(listen="[::1]:0", config="trusted_proxies: ['::1/128']\n", limit="2/60s")
     assert counted_as(server) == "::1"
     assert counted_as(server, xff("2001:db8::7")) == "2001:db8::7"
-    assert counted_as(server, forwarded('for="[2001:db8::8]"')) == "2001:db8::8"
 
 
 def test_ipv4_peers_of_a_dual_stack_socket_are_ipv4(start):
