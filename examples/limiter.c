@@ -53,8 +53,9 @@ static size_t bucket_of(const char *word, size_t len)
 }
 
 /* Finds a client or makes one, and drops on the way those whose state has become empty. */
-static struct client *client_of(struct client **link, const char *word, size_t len, uint64_t at_us)
+static struct client *client_of(struct client **clients, const char *word, size_t len, uint64_t at_us)
 {
+	struct client **link = &clients[bucket_of(word, len)];
 	struct client *client;
 
 	while ((client = *link) != NULL) {
@@ -97,7 +98,7 @@ static bool may_pass(struct client **clients, const struct sluice_policy *policy
 {
 	size_t len = strcspn(line, " \t\n");
 	uint64_t at_us = now_us();
-	struct client *client = client_of(&clients[bucket_of(line, len)], line, len, at_us);
+	struct client *client = client_of(clients, line, len, at_us);
 	struct sluice_decision decision;
 
 	make_room(client, policy, at_us);

@@ -40,7 +40,7 @@ static inline int window_read(struct window *window, const uint8_t *state, size_
 }
 
 /* The window that is running at a time: the one in the state, or an empty one that starts now. */
-static inline void window_look(struct window *window, const struct sluice_policy *policy, uint64_t at_us)
+static inline void window_roll(struct window *window, const struct sluice_policy *policy, uint64_t at_us)
 {
 	if (window->newest_us - window->start_us >= policy->window_us)
 		window->start_us = window->newest_us;
@@ -48,6 +48,17 @@ static inline void window_look(struct window *window, const struct sluice_policy
 		window->count = 0;
 	if (window->count == 0)
 		window->start_us = at_us;
+}
+
+/* What a take and a peek have in common. */
+static inline int window_look(struct window *window, struct moment *moment, const uint8_t *state, size_t len,
+                              const struct sluice_policy *policy, uint64_t now_us)
+{
+	if (window_read(window, state, len, policy) == SLUICE_EFORMAT)
+		return SLUICE_EFORMAT;
+	*moment = moment_of(now_us, window->newest_us);
+	window_roll(window, policy, moment->at_us);
+	return SLUICE_OK;
 }
 
 static inline void window_decide(const struct window *window, const struct sluice_policy *policy,
@@ -94,10 +105,8 @@ static int window_take(uint8_t *state, size_t len, const struct sluice_policy *p
 	struct window window;
 	struct moment moment;
 
-	if (window_read(&window, state, len, policy) == SLUICE_EFORMAT)
+	if (window_look(&window, &moment, state, len, policy, now_us) != SLUICE_OK)
 		return SLUICE_EFORMAT;
-	moment = moment_of(now_us, window.newest_us);
-	window_look(&window, policy, moment.at_us);
 	window_decide(&window, policy, &moment, cost, out);
 	if (!out->allowed)
 		return SLUICE_OK;
@@ -117,10 +126,8 @@ static int window_peek(const uint8_t *state, size_t len, const struct sluice_pol
 	struct window window;
 	struct moment moment;
 
-	if (window_read(&window, state, len, policy) == SLUICE_EFORMAT)
+	if (window_look(&window, &moment, state, len, policy, now_us) != SLUICE_OK)
 		return SLUICE_EFORMAT;
-	moment = moment_of(now_us, window.newest_us);
-	window_look(&window, policy, moment.at_us);
 	window_decide(&window, policy, &moment, cost, out);
 	return SLUICE_OK;
 }

@@ -85,10 +85,11 @@ static inline uint32_t weight(uint32_t units, uint64_t part, uint64_t whole)
 	return (uint32_t)((high / whole << 12) + div_ceil(low, whole));
 }
 
-/* floor(whole * part / units) for part < units up to 2^24; nothing in it is above `whole` or 2^48. */
+/* floor(whole * part / units) for part < units up to 2^24; nothing in it is above `whole` or 2^48. No units
+ * are in nobody's way, however much of a window is left. */
 static inline uint64_t scale_down(uint64_t whole, uint32_t part, uint32_t units)
 {
-	return whole / units * part + whole % units * part / units;
+	return units > 0 ? whole / units * part + whole % units * part / units : whole;
 }
 
 /*
