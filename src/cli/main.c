@@ -27,9 +27,7 @@ static const struct {
 } commands[] = {
 	{ "serve", cli_serve },     { "check-config", cli_check_config },
 	{ "inspect", cli_inspect }, { "reset", cli_inspect },
-#ifdef SLUICE_LINKS_CLI
 	{ "links", cli_links },
-#endif
 };
 
 int main(int argc, char **argv)
