@@ -90,6 +90,8 @@ static void peer_closed(struct http_daemon *daemon, void **socket_context)
 
 	if (peer == NULL)
 		return;
+	if (peer->exchange != NULL)
+		http_exchange_abandon(peer->exchange);
 	queue_remove(daemon, peer);
 	if (peer->counted)
 		http_connections_leave(daemon->config.connections, &peer->client.address);

@@ -81,6 +81,7 @@ void *http_on_target(void *cls, const char *uri, struct MHD_Connection *connecti
 	if (exchange == NULL)
 		return NULL;
 	exchange->peer = info->socket_context;
+	exchange->peer->exchange = exchange;
 	exchange->connection = connection;
 	exchange->target = uri != NULL ? uri : "";
 	exchange->target_end = exchange->target + strlen(exchange->target);
@@ -90,6 +91,7 @@ void *http_on_target(void *cls, const char *uri, struct MHD_Connection *connecti
 		/* The library will cut the query into fields where it stands. */
 		exchange->target_copy = strdup(exchange->target);
 		if (exchange->target_copy == NULL) {
+			exchange->peer->exchange = NULL;
 			exchange_free(exchange);
 			return NULL;
 		}
@@ -302,6 +304,21 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, co
 	return MHD_YES;
 }
 
+static void let_go(struct http_exchange *exchange)
+{
+	exchange->peer->exchange = NULL;
+	if (exchange->answer != NULL)
+		answer_drop(exchange->answer);
+	else if (exchange->response != NULL)
+		MHD_destroy_response(exchange->response);
+	if (exchange->busy) {
+		exchange->connection = NULL;
+		exchange->gone = true;
+	} else {
+		http_release(exchange);
+	}
+}
+
 void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
                        enum MHD_RequestTerminationCode code)
 {
@@ -311,10 +328,6 @@ void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_
 	if (exchange == NULL)
 		return;
 	*con_cls = NULL;
-	if (exchange->answer != NULL)
-		answer_drop(exchange->answer);
-	else if (exchange->response != NULL)
-		MHD_destroy_response(exchange->response);
 	if (!exchange->queued) {
 		/* What the library answered by itself: a head that it could not read. */
 		status = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_HTTP_STATUS);
@@ -324,12 +337,18 @@ void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_
 	exchange->ended_us = clock_mono_us();
 	if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
 		http_peer_wait(exchange->daemon, exchange->peer, &exchange->daemon->kept, exchange->ended_us);
-	if (exchange->busy) {
-		exchange->connection = NULL;
-		exchange->gone = true;
-	} else {
-		http_release(exchange);
-	}
+	let_go(exchange);
+}
+
+/* libmicrohttpd 0.9.75 closes a connection without a word about its request when it fails twice over the same head,
+ * as it does over more cookies than there is memory for. */
+void http_exchange_abandon(struct http_exchange *exchange)
+{
+	exchange->status = 0;
+	exchange->bytes = 0;
+	exchange->ended_us = clock_mono_us();
+	exchange->target = exchange->method_text = "-"; /* what they pointed at may be gone */
+	let_go(exchange);
 }
 
 void http_release(struct http_exchange *exchange)

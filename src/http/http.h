@@ -57,6 +57,7 @@ struct http_peer {
 	int fd;
 	bool counted;
 	uint64_t waiting_since_us;
+	struct http_exchange *exchange; /* under way on it */
 	struct http_peer **list_head, *prev, *next;
 };
 

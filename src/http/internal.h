@@ -47,6 +47,9 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, co
 void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
                        enum MHD_RequestTerminationCode code);
 
+/* Ends the exchange of a connection that goes away, in case the library has not. */
+void http_exchange_abandon(struct http_exchange *exchange);
+
 /* Frees the pooled exchanges. */
 void http_free_exchanges(struct http_daemon *daemon);
 
