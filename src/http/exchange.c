@@ -262,7 +262,9 @@ static void suspend(struct http_exchange *exchange)
 
 static enum MHD_Result on_head(struct http_exchange *exchange, const char *method, const char *version)
 {
-	http_peer_wait(exchange->daemon, exchange->peer, &exchange->daemon->kept, exchange->started_us);
+	/* The time of a new connection runs since it was accepted; that of a kept one begins with its request. */
+	if (exchange->peer->list_head != &exchange->daemon->fresh)
+		http_peer_wait(exchange->daemon, exchange->peer, &exchange->daemon->fresh, exchange->started_us);
 	exchange->method_text = method;
 	exchange->method = method_of(method);
 	exchange->fault = find_fault(exchange, version);

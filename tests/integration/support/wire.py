@@ -9,6 +9,7 @@ import re
 import socket
 
 LIMIT_S = 30
+IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; Python has no name for it before 3.13
 
 STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) ([ -~]*)")
 FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([ -~]*)")
@@ -58,6 +59,8 @@ class Wire:
         self.socket.settimeout(limit_s)
         try:
             if source is not None:
+                # The port is chosen when connecting: to look for one that is free towards everybody takes long.
+                self.socket.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
                 self.socket.bind((source, 0))
             self.socket.connect(address)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
