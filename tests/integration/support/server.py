@@ -117,6 +117,7 @@ class Sluice:
         self.signal(signal.SIGTERM)
         status = self.wait()
         assert status == 0, f"exit status {status} after SIGTERM: {self.stderr}"
+        assert "cut off" not in self.stderr, f"requests were lost in the stop: {self.stderr}"
 
     def kill(self):
         """SIGKILL: no chance to write anything more."""
