@@ -77,9 +77,11 @@ extern const struct http_handler app_handler;
 /** @return the endpoint of a path. Never NULL: what is no page of ours is taken for a code. */
 const struct endpoint *app_route(const char *path, size_t len);
 
-/** Answers with a body that lives for ever, or (app_answer_copy) is copied. `fields` as in http_response. */
+/** Answers with a body that lives for ever. */
 void app_answer(struct request *r, unsigned status, const char *type, const char *body, size_t len);
-void app_answer_fields(struct request *r, struct http_response *response);
+
+/** Answers with `answer`, to which the fields about the limits are added. */
+void app_answer_fields(struct request *r, const struct http_response *answer);
 
 /** Answers with {"error":"<why>"}. `why` has no quotes, backslashes or control characters.
  *  @param retry_after_s  0: no Retry-After field. */

@@ -27,8 +27,7 @@ static void find_client(struct request *r, struct client *client)
 	*client = r->http.peer->client;
 	if (r->http.peer->trusted) {
 		http_header_joined(&r->http, name, list, sizeof list);
-		client_resolve(client, config->client_header, list, config->trusted_proxies,
-		               config->trusted_proxies_n);
+		client_resolve(client, config->client_header, list, config->trusted_proxies, config->trusted_proxies_n);
 		r->client_len = client_text(client, r->client);
 	} else {
 		memcpy(r->client, r->http.peer->text, r->http.peer->text_len + 1);
@@ -99,19 +98,20 @@ static void count_decision(struct request *r)
 		                 r->take.takes[i].decision.allowed);
 }
 
-void app_answer_fields(struct request *r, struct http_response *response)
+void app_answer_fields(struct request *r, const struct http_response *answer)
 {
+	struct http_response response = *answer;
 	char state[FIELDS_TEXT_MAX];
 
 	if (r->limits != NULL && r->limits->n > 0) {
 		fields_state(r->limits->limits, &r->take, state);
-		response->fields[response->fields_n].name = "RateLimit-Policy";
-		response->fields[response->fields_n++].value = r->limits->policy_field;
-		response->fields[response->fields_n].name = "RateLimit";
-		response->fields[response->fields_n++].value = state;
+		response.fields[response.fields_n].name = "RateLimit-Policy";
+		response.fields[response.fields_n++].value = r->limits->policy_field;
+		response.fields[response.fields_n].name = "RateLimit";
+		response.fields[response.fields_n++].value = state;
 	}
 	r->state = REQUEST_ANSWERED;
-	http_respond(&r->http, response);
+	http_respond(&r->http, &response);
 }
 
 void app_answer(struct request *r, unsigned status, const char *type, const char *body, size_t len)

@@ -23,7 +23,7 @@ static const char usage[] =
 	"csv has a header row; code,url,created_at,clicks,last_click_at are the columns, in any order. jsonl has an\n"
 	"object with the same names on each line. An import needs only url: a code is drawn when there is none. Links\n"
 	"that are there already keep their code, rows that are refused are named on standard error, and an import can "
-        "be\n"
+	"be\n"
 	"run again. Both may run beside a server.\n";
 
 static int wrong_usage(const char *why, const char *what)

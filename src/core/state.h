@@ -54,14 +54,16 @@ static inline uint64_t load64(const uint8_t *at)
 
 static inline void save32(uint8_t *at, uint32_t value)
 {
-	value = LITTLE32(value);
-	memcpy(at, &value, sizeof value);
+	uint32_t stored = LITTLE32(value);
+
+	memcpy(at, &stored, sizeof stored);
 }
 
 static inline void save64(uint8_t *at, uint64_t value)
 {
-	value = LITTLE64(value);
-	memcpy(at, &value, sizeof value);
+	uint64_t stored = LITTLE64(value);
+
+	memcpy(at, &stored, sizeof stored);
 }
 
 /* The first four bytes (format, algorithm, tick) of every state of a policy. */

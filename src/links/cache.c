@@ -153,7 +153,7 @@ static void evict_one(struct shard *shard)
 static void grow_table(struct shard *shard)
 {
 	uint32_t n = (shard->mask + 1) * 2;
-	uint64_t more = (n - shard->mask - 1) * sizeof(struct entry *);
+	uint64_t more = (n - shard->mask - 1) * sizeof *shard->buckets;
 	struct entry **buckets;
 
 	if (n == 0 || more > shard->max_bytes / 4)

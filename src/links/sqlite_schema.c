@@ -67,6 +67,7 @@ static int check_owner(sqlite3 *handle, const char *path, int *version, char *wh
 {
 	int application = 0, tables = 0;
 
+	*version = 0;
 	if (query_int(handle, "PRAGMA application_id", &application) != SQLITE_OK ||
 	    query_int(handle, "PRAGMA user_version", version) != SQLITE_OK ||
 	    query_int(handle, "SELECT count(*) FROM sqlite_schema", &tables) != SQLITE_OK)
