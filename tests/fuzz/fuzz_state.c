@@ -164,6 +164,7 @@ static void take(struct subject *subject, bool by_move)
 	check_decision(subject, subject->cost, &decision);
 	MUST(by_move || decision.allowed == peeked.allowed);
 	if (decision.allowed && ordered) {
+		MUST(orderly(subject));
 		MUST(decision.reset_after_us > 0);
 		subject->taken_at_us = decision.at_us;
 		MUST(sluice_peek(subject->state, subject->len, &subject->policy, subject->now_us, 1, &peeked) ==
@@ -197,7 +198,8 @@ static void refund(struct subject *subject)
 		return;
 	check_decision(subject, 1, &after);
 	if (ordered)
-		MUST(after.remaining >= before.remaining && after.remaining - before.remaining <= subject->cost);
+		MUST(orderly(subject) && after.remaining >= before.remaining &&
+		     after.remaining - before.remaining <= subject->cost);
 }
 
 static void move(struct subject *subject)
