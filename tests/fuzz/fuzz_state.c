@@ -269,6 +269,8 @@ static bool policy_from(struct sluice_policy *policy, struct input *input)
 	return false;
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = { data, size };
