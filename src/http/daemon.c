@@ -139,15 +139,21 @@ static void run(struct http_daemon *daemon)
 		MHD_run(daemon->mhd);
 		more = MHD_get_timeout(daemon->mhd, &wait_ms) == MHD_YES && wait_ms == 0;
 	} while (more && ++runs < RUNS_A_TURN);
-	if (more && !uv_is_active((uv_handle_t *)&daemon->pending))
-		uv_idle_start(&daemon->pending, on_idle);
-	else if (!more && uv_is_active((uv_handle_t *)&daemon->pending))
+	if (more)
+		http_run_soon(daemon);
+	else if (uv_is_active((uv_handle_t *)&daemon->pending))
 		uv_idle_stop(&daemon->pending);
 }
 
 static void on_idle(uv_idle_t *handle)
 {
 	run(handle->data);
+}
+
+void http_run_soon(struct http_daemon *daemon)
+{
+	if (!uv_is_active((uv_handle_t *)&daemon->pending))
+		uv_idle_start(&daemon->pending, on_idle);
 }
 
 static void on_poll(uv_poll_t *handle, int status, int events)

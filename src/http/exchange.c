@@ -433,5 +433,6 @@ void http_respond(struct http_exchange *exchange, const struct http_response *re
 	if (exchange->suspended) {
 		exchange->suspended = false;
 		MHD_resume_connection(exchange->connection);
+		http_run_soon(exchange->daemon);
 	}
 }

@@ -40,6 +40,9 @@ struct http_daemon {
 /* Moves a peer between the queues: NULL for none. */
 void http_peer_wait(struct http_daemon *daemon, struct http_peer *peer, struct http_peer **queue, uint64_t now_us);
 
+/* Has the library run in this turn of the loop: it announces a resumed connection through no descriptor. */
+void http_run_soon(struct http_daemon *daemon);
+
 /* The callbacks that libmicrohttpd gets from exchange.c. */
 void *http_on_target(void *cls, const char *uri, struct MHD_Connection *connection);
 enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
