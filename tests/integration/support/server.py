@@ -52,16 +52,19 @@ class Sluice:
 
     @param config  the text of its configuration file, or None.
     @param listen, links, limit, threads  flags; None leaves them to the file and the defaults.
+    @param prepare  called with the folder before the start.
     """
 
     def __init__(self, folder, config=None, listen="127.0.0.1:0", links="sqlite:sluice.db", limit=None, threads=None,
-                 arguments=(), env=None):
+                 arguments=(), env=None, prepare=None):
         self.folder = folder
         self.env = env
         self.process = None
         self.address = None
         self.starts = 0
         folder.mkdir(parents=True, exist_ok=True)
+        if prepare is not None:
+            prepare(folder)
         self.config_path = folder / "sluice.yaml"
         self.database = folder / "sluice.db"
         self.arguments = ["serve"]
