@@ -35,10 +35,19 @@ static void find_client(struct request *r, struct client *client)
 	}
 }
 
+/* Before the answer goes out, so that who has read it finds it counted. */
+static void count_decision(struct request *r)
+{
+	for (size_t i = 0; i < r->limits->n; i++)
+		metrics_decision(r->limits->metrics[i], r->worker->index, r->take.decider,
+		                 r->take.takes[i].decision.allowed);
+}
+
 static void on_decided(struct store_op *op)
 {
 	struct request *r = (struct request *)((char *)op - offsetof(struct request, take));
 
+	count_decision(r);
 	r->state = REQUEST_DECIDED;
 	r->http.busy = false;
 	if (r->http.gone)
@@ -47,20 +56,12 @@ static void on_decided(struct store_op *op)
 		step(r);
 }
 
-static void ask_limiter(struct request *r, const struct client *client)
+static void set_takes(struct request *r, const struct limits *limits, const struct client *client)
 {
-	const struct config *config = r->worker->app->config;
-	struct limits *limits = r->worker->limits;
 	char subject[CLIENT_TEXT_MAX];
-	size_t subject_len = client_subject(client, config->limiter.ipv6_prefix, subject);
+	size_t subject_len = client_subject(client, r->worker->app->config->limiter.ipv6_prefix, subject);
 
-	r->limits = limits_hold(limits);
-	r->take.verb = STORE_TAKE;
 	r->take.n = (uint8_t)limits->n;
-	r->take.error = 0;
-	r->take.decider = STORE_BY_STORE;
-	r->take.deadline_us = r->http.started_us + config->limiter.timeout_us;
-	r->take.done = on_decided;
 	for (size_t i = 0; i < limits->n; i++) {
 		bool global = limits->limits[i].subject == SUBJECT_GLOBAL;
 		struct store_take *take = &r->take.takes[i];
@@ -71,31 +72,44 @@ static void ask_limiter(struct request *r, const struct client *client)
 		                                    global ? 3 : subject_len);
 		take->cost = 1;
 	}
-	r->state = REQUEST_DECIDING;
-	/* The failure policy stands in front of every store, so a refusal here has no cause that a client
-	 * could bring about; it is answered as `closed` would. */
-	if (limits->n == 0) {
-		r->take.allowed = true;
-		r->state = REQUEST_DECIDED;
-	} else {
-		int result = store_submit(r->worker->app->store, &r->take);
-
-		if (result < 0) {
-			r->take.allowed = false;
-			r->take.error = result;
-			r->take.decider = STORE_BY_CLOSED;
-		}
-		r->http.busy = result == STORE_PENDING;
-		if (result != STORE_PENDING)
-			r->state = REQUEST_DECIDED;
-	}
 }
 
-static void count_decision(struct request *r)
+/* The failure policy stands in front of every store, so a refusal that comes through has no cause that a client could
+ * bring about. It is answered as `closed` would. */
+static void refuse(struct store_op *op, int error)
 {
-	for (size_t i = 0; i < r->limits->n; i++)
-		metrics_decision(r->limits->metrics[i], r->worker->index, r->take.decider,
-		                 r->take.takes[i].decision.allowed);
+	op->allowed = false;
+	op->error = error;
+	op->decider = STORE_BY_CLOSED;
+	for (size_t i = 0; i < op->n; i++)
+		op->takes[i].decision =
+			(struct sluice_decision){ .limit = op->takes[i].policy->limit, .retry_after_us = 1000000 };
+}
+
+static void ask_limiter(struct request *r, const struct client *client)
+{
+	int result;
+
+	r->limits = limits_hold(r->worker->limits);
+	set_takes(r, r->limits, client);
+	r->state = REQUEST_DECIDED;
+	r->take.allowed = true;
+	if (r->take.n == 0)
+		return;
+	r->take.verb = STORE_TAKE;
+	r->take.error = 0;
+	r->take.decider = STORE_BY_STORE;
+	r->take.deadline_us = r->http.started_us + r->worker->app->config->limiter.timeout_us;
+	r->take.done = on_decided;
+	result = store_submit(r->worker->app->store, &r->take);
+	if (result == STORE_PENDING) {
+		r->state = REQUEST_DECIDING;
+		r->http.busy = true;
+		return;
+	}
+	if (result < 0)
+		refuse(&r->take, result);
+	count_decision(r);
 }
 
 void app_answer_fields(struct request *r, const struct http_response *answer)
@@ -270,8 +284,6 @@ static void on_end(struct http_exchange *exchange, unsigned status, size_t bytes
 	uint64_t duration_us = exchange->ended_us - exchange->started_us;
 	bool began = exchange->began;
 
-	if (began && r->limits != NULL)
-		count_decision(r);
 	metrics_request(metrics_worker(worker->app->metrics, worker->index),
 	                began ? r->endpoint->metric : METRIC_BROKEN, status, duration_us);
 	if (worker->access != NULL && (began || status != 0)) {
