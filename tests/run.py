@@ -12,17 +12,21 @@ The last line is `N passed, N failed, N skipped`. The exit status is 1 when a te
 
 Leaves out: building (make does it) and installing what is missing (scripts/deps).
 """
+import concurrent.futures
+import glob
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree as ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 UNIT_LIMIT_S = 1800
-SYSTEM_LIMIT_S = 3600
+FILE_LIMIT_S = 1800
+NOTHING_TO_RUN = 5  # pytest's status when no test was chosen
 
 # An error that a sanitizer finds must end the program with a status that no test expects.
 SANITIZERS = {
@@ -106,10 +110,15 @@ def meson_tests(build, env):
     command = ["meson", "test", "-C", build, "--quiet", "--print-errorlogs", "--num-processes", "2"]
     if is_sanitized(build):
         command += ["--timeout-multiplier", "10"]
+    began = time.monotonic()
     if os.path.exists(log):
         os.remove(log)  # a log of an earlier run must not be counted
     try:
-        status = subprocess.run(command, env=env, timeout=UNIT_LIMIT_S, check=False).returncode
+        done = subprocess.run(command, env=env, timeout=UNIT_LIMIT_S, check=False, text=True, errors="replace",
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        status = done.returncode
+        if status != 0:
+            print(done.stdout)
     except subprocess.TimeoutExpired:
         status = -1
         print(f"FAILED: meson test was not done after {UNIT_LIMIT_S} s")
@@ -121,6 +130,7 @@ def meson_tests(build, env):
     if status != 0 and counts.failed == 0:
         print(f"FAILED: meson test ended with status {status}")
         counts.failed = 1
+    print(f"unit, conformance, fuzz, install: {counts} in {time.monotonic() - began:.0f} s", flush=True)
     return counts
 
 
@@ -141,23 +151,41 @@ def count_junit(path):
     return Counts(found.count("passed"), found.count("failed"), found.count("skipped"))
 
 
-def system_tests(build, env, arguments):
-    counts = Counts()
+def run_file(path, env, arguments):
+    """One file of system tests. Returns its counts; what pytest says is shown when something is wrong."""
+    name = os.path.basename(path)
     with tempfile.TemporaryDirectory(prefix="sluice-tests-") as folder:
         junit = os.path.join(folder, "junit.xml")
-        command = [sys.executable, "-m", "pytest", "-q", "-rfEs", "-p", "no:cacheprovider", "-o",
-                   "faulthandler_timeout=300", f"--basetemp={folder}/tmp", f"--junitxml={junit}",
-                   os.path.join(ROOT, "tests", "integration"), *arguments]
+        command = [sys.executable, "-m", "pytest", "-q", "-rfEs", "--tb=short", "-p", "no:cacheprovider", "-o",
+                   "faulthandler_timeout=300", f"--basetemp={folder}/tmp", f"--junitxml={junit}", path, *arguments]
+        began = time.monotonic()
         try:
-            status = subprocess.run(command, env=env, cwd=ROOT, timeout=SYSTEM_LIMIT_S, check=False).returncode
-        except subprocess.TimeoutExpired:
-            status = -1
-            print(f"FAILED: the system tests were not done after {SYSTEM_LIMIT_S} s")
-        if os.path.exists(junit):
-            counts = count_junit(junit)
+            done = subprocess.run(command, env=env, cwd=ROOT, timeout=FILE_LIMIT_S, check=False, text=True,
+                                  errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            status, output = done.returncode, done.stdout
+        except subprocess.TimeoutExpired as error:
+            output = error.stdout or b""
+            output = output if isinstance(output, str) else output.decode(errors="replace")
+            status, output = -1, f"{output}\nFAILED: {name} was not done after {FILE_LIMIT_S} s"
+        counts = count_junit(junit) if os.path.exists(junit) else Counts(failed=1)  # it died before it could tell
+    if status == NOTHING_TO_RUN and arguments:  # the arguments chose tests of other files
+        return counts
     if status != 0 and counts.failed == 0:
-        print(f"FAILED: pytest ended with status {status}")
+        output += f"\nFAILED: pytest ended with status {status}"
         counts.failed = 1
+    print(f"{name}: {counts} in {time.monotonic() - began:.0f} s", flush=True)
+    if status != 0 or counts.skipped > 0 or "warning" in output:
+        print(output, flush=True)
+    return counts
+
+
+def system_tests(env, arguments):
+    files = sorted(glob.glob(os.path.join(ROOT, "tests", "integration", "test_*.py")))
+    counts = Counts()
+    # Most of them wait most of the time: two at once take half as long.
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for some in pool.map(lambda path: run_file(path, env, arguments), files):
+            counts.add(some)
     return counts
 
 
@@ -167,7 +195,7 @@ def main():
     build = os.path.abspath(sys.argv[1])
     env = environment(build)
     counts = meson_tests(build, env)
-    counts.add(system_tests(build, env, sys.argv[2:]))
+    counts.add(system_tests(env, sys.argv[2:]))
     sys.stdout.flush()
     print(counts, flush=True)
     return 1 if counts.failed > 0 or counts.passed == 0 else 0

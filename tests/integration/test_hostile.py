@@ -280,6 +280,11 @@ def test_refuses_to_shorten(victim, url):
         assert answer.error
 
 
+@pytest.fixture(scope="module")
+def ours(start_shared):
+    return start_shared(limit="off", config="public_names: [sho.rt, 'www.sho.rt:444']\n")
+
+
 class TestLinksToOurselves:
     @pytest.mark.parametrize("host, url", [
         ("short.test", "http://short.test/x"), ("short.test", "https://SHORT.test/x"), ("short.test", "http://short.test./x"),
@@ -299,10 +304,6 @@ class TestLinksToOurselves:
     ])
     def test_others_are_not(self, ours, host, url):
         assert ours.shorten(url, fields=[("Host", host)]).status == 200
-
-    @pytest.fixture(scope="class")
-    def ours(self, start_shared):
-        return start_shared(limit="off", config="public_names: [sho.rt, 'www.sho.rt:444']\n")
 
 
 @pytest.mark.parametrize("damage", [b"\r\nSet-Cookie: stolen=1", b"\n\n<script>", b"\rX: y", b"\x00", b" ", b"\x7f", b"\xc3\xa4",

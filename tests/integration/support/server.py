@@ -21,6 +21,9 @@ READY = re.compile(r"^sluice is serving on http://(?:\[([0-9a-f:.]+)\]|([0-9.]+)
 LOG_LINE = re.compile(
     r'(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z) (?P<client>\S+) "(?P<method>[^" ]*) (?P<path>[^"]*)" '
     r"(?P<status>\d+) (?P<bytes>\d+) (?P<duration_us>\d+) (?P<decision>\S+)")
+# Should the tests themselves be killed, the thread that started a server takes it along. (util-linux; it only sets this
+# and becomes the program.)
+DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|Sanitizer:DEADLYSIGNAL")
 
 
@@ -85,7 +88,7 @@ class Sluice:
         self.stdout_path = self.folder / f"stdout.{self.starts}"
         self.stderr_path = self.folder / f"stderr.{self.starts}"
         with open(self.stdout_path, "wb") as out, open(self.stderr_path, "wb") as err:
-            self.process = subprocess.Popen([binary(), *self.arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*DIES_WITH_US, binary(), *self.arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
                                             stdout=out, stderr=err, env=clean_environment(self.env))
         wait_until(lambda: READY.search(self.stdout) or self.process.poll() is not None, what="the line that says ready")
         ready = READY.search(self.stdout)
