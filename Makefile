@@ -56,8 +56,7 @@ docs: build ## write docs/config.md anew from the schema
 	@$(BUILD)/src/config/config_reference > docs/config.md
 
 install: build ## install below PREFIX (default /usr/local); DESTDIR is honoured
-	@meson configure $(BUILD) -Dprefix=$(PREFIX)
-	@meson install -C $(BUILD) --no-rebuild
+	@scripts/install $(BUILD) $(PREFIX)
 
 clean: ## remove the build folders
 	rm -rf build build-asan build-tsan build-fuzz

@@ -56,7 +56,8 @@ void redirect_resume(struct request *r)
 	}
 	response.fields[response.fields_n].name = "Location";
 	response.fields[response.fields_n++].value = r->link.url;
-	if (r->http.method == HTTP_GET)
-		links_click(r->worker->app->links, r->link.code, r->worker->wall_us);
 	app_answer_fields(r, &response);
+	/* The http floor answers 431 instead when this head and the request's don't fit together. */
+	if (r->http.method == HTTP_GET && r->http.status == 302)
+		links_click(r->worker->app->links, r->link.code, r->worker->wall_us);
 }

@@ -171,10 +171,9 @@ static struct MHD_Daemon *start_library(struct http_daemon *daemon)
 	                        daemon, MHD_OPTION_LISTEN_SOCKET, config->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
 	                        (unsigned)config->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, idle_s,
 	                        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(config->max_header_bytes + HTTP_HEAD_ROOM),
-	                        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, http_on_target, daemon,
-	                        MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED,
-	                        http_on_completed, daemon, MHD_OPTION_NOTIFY_CONNECTION, on_connection, daemon,
-	                        MHD_OPTION_END);
+	                        MHD_OPTION_URI_LOG_CALLBACK, http_on_target, daemon, MHD_OPTION_UNESCAPE_CALLBACK,
+	                        no_unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, http_on_completed, daemon,
+	                        MHD_OPTION_NOTIFY_CONNECTION, on_connection, daemon, MHD_OPTION_END);
 }
 
 struct http_daemon *http_open(uv_loop_t *loop, const struct http_config *config, const struct http_handler *handler,

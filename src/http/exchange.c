@@ -70,6 +70,20 @@ void *http_context(const struct http_exchange *exchange)
 	return exchange->daemon->context;
 }
 
+/* RFC 9112 section 3.2.2: a server must understand `GET http://host/path`, as proxies get it. */
+static void skip_authority(struct http_exchange *exchange)
+{
+	const char *target = exchange->target;
+	size_t scheme = strncasecmp(target, "http://", 7) == 0 ? 7 : strncasecmp(target, "https://", 8) == 0 ? 8 : 0;
+
+	if (scheme == 0)
+		return;
+	target += scheme;
+	target += strcspn(target, "/?");
+	exchange->target = *target == '/' ? target : "/";
+	exchange->path_len = strcspn(exchange->target, "?");
+}
+
 void *http_on_target(void *cls, const char *uri, struct MHD_Connection *connection)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -97,6 +111,7 @@ void *http_on_target(void *cls, const char *uri, struct MHD_Connection *connecti
 		}
 		exchange->target = exchange->target_copy;
 	}
+	skip_authority(exchange);
 	return exchange;
 }
 
@@ -207,9 +222,11 @@ static enum http_fault find_fault(struct http_exchange *exchange, const char *ve
 		return HTTP_HEADER_TOO_LARGE;
 	/* The library ends target and version by NUL where a space was. If there is more between the two, the client
 	 * sent a NUL of its own. */
-	if (exchange->target[0] != '/' || exchange->target_end + 1 != version)
+	if (exchange->target[0] != '/' || exchange->target_end + 1 != version || strchr(exchange->target, ' ') != NULL)
 		return HTTP_MALFORMED;
-	if (framing.lengths + framing.encodings > 1 || framing.hosts > 1 || framing.odd_encoding || framing.odd_name)
+	if (framing.lengths + framing.encodings > 1 || framing.odd_encoding || framing.odd_name)
+		return HTTP_MALFORMED;
+	if (framing.hosts > 1 || (framing.hosts == 0 && strcmp(version, MHD_HTTP_VERSION_1_0) != 0))
 		return HTTP_MALFORMED;
 	if (framing.lengths == 1) {
 		length = http_header(exchange, MHD_HTTP_HEADER_CONTENT_LENGTH);

@@ -72,6 +72,7 @@ struct http_exchange {
 	enum http_fault fault;
 	uint64_t started_us; /* clock_mono_us() at begin */
 	uint64_t ended_us;   /* likewise, at end */
+	unsigned status;     /* of the answer, after http_respond(): that one's, or 431 when it did not fit */
 	bool busy;           /* set and cleared by the handler */
 	bool gone;           /* the connection broke while it was busy */
 
@@ -86,7 +87,6 @@ struct http_exchange {
 	char *body_buffer;
 	size_t body_room;
 	uint64_t body_seen;
-	unsigned status;
 	size_t bytes;
 	bool began, whole, suspended, queued, failed;
 	struct http_exchange *next_free;
