@@ -103,7 +103,6 @@ SHOTS = {
     "no target": (b"GET\r\n\r\n", {400, CLOSED}),
     "empty target": (b"GET  HTTP/1.1\r\n\r\n", {400, CLOSED}),
     "target without a slash": (head(b"GET abc HTTP/1.1"), {400}),
-    "a whole URL as target": (head(b"GET http://example.org/ HTTP/1.1"), {400}),
     "asterisk as target": (head(b"GET * HTTP/1.1"), {400}),
     "CONNECT": (head(b"CONNECT example.org:443 HTTP/1.1"), {400}),
     "tabs for spaces": (head(b"GET\t/\tHTTP/1.1"), {400, CLOSED}),
