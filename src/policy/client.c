@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -23,14 +24,17 @@ static void map_ipv4(struct in6_addr *to, const void *ipv4)
 
 void client_from_sockaddr(struct client *client, const struct sockaddr *peer)
 {
+	sa_family_t family;
+
 	memset(client, 0, sizeof *client);
-	/* Copied, not cast: the caller's buffer need not be aligned for the family's own struct. */
-	if (peer->sa_family == AF_INET) {
+	/* Copied, not cast: the caller's buffer need not be aligned. */
+	memcpy(&family, (const char *)peer + offsetof(struct sockaddr, sa_family), sizeof family);
+	if (family == AF_INET) {
 		struct sockaddr_in in;
 
 		memcpy(&in, peer, sizeof in);
 		map_ipv4(&client->address, &in.sin_addr);
-	} else if (peer->sa_family == AF_INET6) {
+	} else if (family == AF_INET6) {
 		struct sockaddr_in6 in6;
 
 		memcpy(&in6, peer, sizeof in6);
