@@ -44,10 +44,16 @@ int cli_check_config(int argc, char **argv)
 
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		printf("usage: sluice %s FILE\n"
-		       "Says whether a configuration file is right: `FILE: ok`, or each error as FILE:LINE: KEY: why\n"
-		       "on standard error and exit status 2.\n",
+		       "Says whether a configuration file is right: `FILE: ok`, or up to 20 errors as FILE:LINE: KEY: "
+		       "why\n"
+		       "on standard error and exit status 2. Environment and flags are not looked at, paths are not "
+		       "tried.\n",
 		       argv[0]);
 		return 0;
+	}
+	if (argc == 2 && argv[1][0] == '-' && argv[1][1] != '\0') {
+		fprintf(stderr, "sluice %s: no such flag: %s; see sluice %s --help\n", argv[0], argv[1], argv[0]);
+		return 2;
 	}
 	if (argc != 2 || argv[1][0] == '\0') {
 		fprintf(stderr, "usage: sluice %s FILE\n", argv[0]);

@@ -4,13 +4,14 @@
  */
 #include "cli/links.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/flags.h"
 #include "config/config.h"
+#include "config/why.h"
 
 static const char usage[] =
 	"usage: sluice links import|export FILE [--links URL] [--format csv|jsonl|urls]\n"
@@ -21,15 +22,22 @@ static const char usage[] =
 	"             .csv, .jsonl .ndjson .json, .txt\n"
 	"\n"
 	"csv has a header row; code,url,created_at,clicks,last_click_at are the columns, in any order. jsonl has an\n"
-	"object with the same names on each line. An import needs only url: a code is drawn when there is none. Links\n"
-	"that are there already keep their code, rows that are refused are named on standard error, and an import can "
-	"be\n"
-	"run again. Both may run beside a server.\n";
+	"object with the same names on each line. In urls, blank lines and those that begin with # are passed over.\n"
+	"An import needs only url: a code is drawn when there is none. Links that are there already keep their code,\n"
+	"rows that are refused are named on standard error, and an import can be run again. Both may run beside a\n"
+	"server. Exit status: 0, 1 when it failed or a row was refused, 2 for wrong usage, 130 when interrupted.\n";
 
 static int wrong_usage(const char *why, const char *what)
 {
 	fprintf(stderr, "sluice links: %s%s; see sluice links --help\n", why, what);
 	return 2;
+}
+
+static int wrong_action(const char *action)
+{
+	char quoted[WHY_QUOTED_MAX];
+
+	return wrong_usage(why_quote(action, quoted), " is neither import nor export");
 }
 
 /* --links wins over SLUICE_LINKS, which wins over the default; checked as `sluice serve` checks it.
@@ -109,14 +117,13 @@ int cli_links(int argc, char **argv)
 		else if (option == 'h')
 			return fputs(usage, stdout) < 0;
 		else
-			return wrong_usage(option == ':' ? "a value is missing after " : "no such flag: ",
-			                   argv[optind - 1]);
+			return flags_complain("links", option, argv, options);
 	}
 	if (argc - optind < 1)
 		return wrong_usage("import or export is missing", "");
 	import = strcmp(argv[optind], "import") == 0;
 	if (!import && strcmp(argv[optind], "export") != 0)
-		return wrong_usage("neither import nor export: ", argv[optind]);
+		return wrong_action(argv[optind]);
 	if (argc - optind < 2 || argv[optind + 1][0] == '\0')
 		return wrong_usage("FILE is missing", "");
 	if (argc - optind > 2)

@@ -39,6 +39,15 @@ static int complain(struct export *export, const char *what, const char *why)
 	return -1;
 }
 
+static int cant_write(struct export *export, int err)
+{
+	char why[160];
+
+	snprintf(why, sizeof why, "can't be written: %s%s", strerror(err),
+	         err == ENOENT ? "; create its folder first" : "");
+	return complain(export, export->job->file, why);
+}
+
 /* Makes the unfinished file, with the rights that the finished one should have. */
 static int open_beside(struct export *export, const struct stat *present)
 {
@@ -54,7 +63,7 @@ static int open_beside(struct export *export, const struct stat *present)
 	if (fd < 0) {
 		free(export->beside);
 		export->beside = NULL;
-		return complain(export, export->job->file, strerror(errno));
+		return cant_write(export, errno);
 	}
 	if (fchmod(fd, present != NULL ? present->st_mode & 0777 : 0666 & ~mask) != 0 ||
 	    (export->file = fdopen(fd, "w")) == NULL) {
@@ -79,7 +88,7 @@ static int open_output(struct export *export)
 	if (!there || S_ISREG(st.st_mode))
 		return open_beside(export, there ? &st : NULL);
 	export->file = fopen(name, "we");
-	return export->file != NULL ? 0 : complain(export, name, strerror(errno));
+	return export->file != NULL ? 0 : cant_write(export, errno);
 }
 
 static int write_one(struct export *export, const struct link_record *record)
@@ -89,7 +98,7 @@ static int write_one(struct export *export, const struct link_record *record)
 		return 0;
 	}
 	if (errno != EINVAL)
-		return complain(export, export->job->file, strerror(errno));
+		return cant_write(export, errno);
 	export->refused++;
 	complain(export, "left out, as it is no link that this program writes", record->code);
 	return 0;
@@ -104,7 +113,7 @@ static int write_all(struct export *export)
 	if (transfer_start(export->transfer) != 0)
 		return complain(export, "can't read", export->transfer->why);
 	if (record_write_header(export->file, export->job->format) != 0)
-		return complain(export, export->job->file, strerror(errno));
+		return cant_write(export, errno);
 	for (uint64_t n = 0; (more = transfer_next(export->transfer, &record)) == 1; n++) {
 		if (write_one(export, &record) != 0)
 			return -1;
@@ -123,9 +132,9 @@ static int finish(struct export *export)
 	bool in_place = export->beside == NULL;
 
 	if (fflush(export->file) != 0 || (!in_place && fsync(fileno(export->file)) != 0))
-		return complain(export, export->job->file, strerror(errno));
+		return cant_write(export, errno);
 	if (!in_place && rename(export->beside, export->job->file) != 0)
-		return complain(export, export->job->file, strerror(errno));
+		return cant_write(export, errno);
 	free(export->beside);
 	export->beside = NULL;
 	return 0;
@@ -146,11 +155,11 @@ static void close_all(struct export *export)
 
 static void print_summary(struct export *export)
 {
-	char exported[PROGRESS_NUMBER_MAX], refused[PROGRESS_NUMBER_MAX];
+	char exported[PROGRESS_LINKS_MAX], refused[PROGRESS_NUMBER_MAX];
 	FILE *to = export->file == stdout ? stderr : stdout;
 
 	progress_clear(&export->progress);
-	fprintf(to, "exported %s links", progress_number(export->exported, exported));
+	fprintf(to, "exported %s", progress_links(export->exported, exported));
 	if (export->refused > 0)
 		fprintf(to, " (%s left out)", progress_number(export->refused, refused));
 	fprintf(to, " in %.1f s\n", progress_seconds(&export->progress));

@@ -173,18 +173,18 @@ static int run(struct import *import)
 	if (import->source.error == 0 || import->source.error == -EINTR)
 		return 0;
 	progress_clear(&import->progress);
-	fprintf(stderr, "sluice links import: %s can't be read: %s\n", import->name, strerror(-import->source.error));
+	fprintf(stderr, "sluice links import: %s: can't be read: %s\n", import->name, strerror(-import->source.error));
 	return -1;
 }
 
 static void print_summary(struct import *import)
 {
-	char imported[PROGRESS_NUMBER_MAX], there[PROGRESS_NUMBER_MAX], refused[PROGRESS_NUMBER_MAX];
+	char imported[PROGRESS_LINKS_MAX], there[PROGRESS_NUMBER_MAX], refused[PROGRESS_NUMBER_MAX];
 
 	progress_clear(&import->progress);
-	printf("%simported %s links (%s already there, %s refused) in %.1f s\n",
+	printf("%simported %s (%s already there, %s refused) in %.1f s\n",
 	       import->interrupts.signal != 0 ? "interrupted; run it again to go on: " : "",
-	       progress_number(import->imported, imported), progress_number(import->there, there),
+	       progress_links(import->imported, imported), progress_number(import->there, there),
 	       progress_number(import->refused, refused), progress_seconds(&import->progress));
 }
 
@@ -195,7 +195,7 @@ static int open_input(struct import *import, const char *file)
 	import->name = strcmp(file, "-") == 0 ? "stdin" : file;
 	import->fd = strcmp(file, "-") == 0 ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
 	if (import->fd < 0 || fstat(import->fd, &st) != 0) {
-		fprintf(stderr, "sluice links import: %s can't be read: %s\n", file, strerror(errno));
+		fprintf(stderr, "sluice links import: %s: can't be read: %s\n", file, strerror(errno));
 		return -1;
 	}
 	import->size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;

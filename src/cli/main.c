@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "config/why.h"
 
 static const char usage[] =
 	"sluice " SLUICE_VERSION ": a rate limiter and the URL shortener that it keeps standing\n"
@@ -30,15 +31,37 @@ static const struct {
 	{ "links", cli_links },
 };
 
+static int unknown_command(const char *name)
+{
+	const char *names[sizeof commands / sizeof commands[0]], *nearest;
+	char quoted[WHY_QUOTED_MAX];
+
+	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+		names[i] = commands[i].name;
+	nearest = why_nearest(name, names, sizeof commands / sizeof commands[0]);
+	why_quote(name, quoted);
+	if (nearest != NULL)
+		fprintf(stderr, "sluice: %s is no command; did you mean sluice %s?\n", quoted, nearest);
+	else
+		fprintf(stderr, "sluice: %s is no command; see sluice --help\n", quoted);
+	return 2;
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "--help";
+	char flag[] = "--help", *help_of[] = { argv[0], argc > 2 ? argv[2] : NULL, flag, NULL };
 
+	/* `sluice help serve` is `sluice serve --help`. */
+	if (argc == 3 && strcmp(name, "help") == 0) {
+		argv = help_of;
+		name = argv[1];
+	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
 		fputs(usage, argc > 1 ? stdout : stderr);
 		return argc > 1 ? 0 : 2;
 	}
-	if (strcmp(name, "--version") == 0) {
+	if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
 		puts("sluice " SLUICE_VERSION);
 		return 0;
 	}
@@ -50,6 +73,5 @@ int main(int argc, char **argv)
 		if (strcmp(name, commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);
 	}
-	fprintf(stderr, "sluice: \"%s\" is no command; see sluice --help\n", name);
-	return 2;
+	return unknown_command(name);
 }

@@ -13,6 +13,7 @@
 
 #define DRAW_INTERVAL_US UINT64_C(100000)
 #define BAR 24
+#define BAR_SHORTEST 6
 #define LINE_MAX_COLUMNS 160
 
 void progress_start(struct progress *progress, const char *verb)
@@ -43,6 +44,14 @@ const char *progress_number(uint64_t value, char text[PROGRESS_NUMBER_MAX])
 	return text;
 }
 
+const char *progress_links(uint64_t value, char text[PROGRESS_LINKS_MAX])
+{
+	char number[PROGRESS_NUMBER_MAX];
+
+	snprintf(text, PROGRESS_LINKS_MAX, "%s link%s", progress_number(value, number), value == 1 ? "" : "s");
+	return text;
+}
+
 static size_t columns(void)
 {
 	struct winsize size;
@@ -52,29 +61,49 @@ static size_t columns(void)
 	return size.ws_col > LINE_MAX_COLUMNS ? LINE_MAX_COLUMNS : size.ws_col - 1u; /* the last column would wrap */
 }
 
+/* The bar takes what the rest leaves: shorter in a narrow terminal, and without the time left before without a bar. */
+static int fit(char *line, size_t size, size_t room, const char *head, double share, const char *tail, const char *left)
+{
+	char bar[BAR + 1];
+	size_t fixed = strlen(head) + strlen(tail) + strlen(" []"), length = 0, filled;
+
+	if (fixed + strlen(left) + BAR_SHORTEST > room)
+		left = "";
+	fixed += strlen(left);
+	if (fixed + BAR_SHORTEST <= room)
+		length = room - fixed < BAR ? room - fixed : BAR;
+	if (length == 0)
+		return snprintf(line, size, "%s%s%s", head, tail, left);
+	filled = (size_t)(share * (double)length);
+	memset(bar, '.', length);
+	memset(bar, '#', filled);
+	bar[length] = '\0';
+	return snprintf(line, size, "%s [%s]%s%s", head, bar, tail, left);
+}
+
 static void draw(const struct progress *progress, uint64_t done, uint64_t total, uint64_t links)
 {
-	char line[LINE_MAX_COLUMNS + 100], bar[BAR + 1], number[PROGRESS_NUMBER_MAX], rate[PROGRESS_NUMBER_MAX];
+	char line[LINE_MAX_COLUMNS + 100], counted[PROGRESS_LINKS_MAX], rate[PROGRESS_NUMBER_MAX];
+	char head[32], tail[PROGRESS_LINKS_MAX + PROGRESS_NUMBER_MAX + 8], left[32];
 	double seconds = progress_seconds(progress), share;
-	unsigned filled, left_s;
+	size_t room = columns();
+	unsigned left_s;
 	int n;
 
-	progress_number(links, number);
+	progress_links(links, counted);
 	progress_number((uint64_t)((double)links / seconds), rate);
+	snprintf(tail, sizeof tail, "  %s  %s/s", counted, rate);
 	if (total == 0 || done == 0) {
-		n = snprintf(line, sizeof line, "%s  %s links  %s/s", progress->verb, number, rate);
+		n = snprintf(line, sizeof line, "%s%s", progress->verb, tail);
 	} else {
 		share = done < total ? (double)done / (double)total : 1;
-		filled = (unsigned)(share * BAR);
 		left_s = (unsigned)(seconds / share - seconds + 0.5);
-		memset(bar, '.', BAR);
-		memset(bar, '#', filled);
-		bar[BAR] = '\0';
-		n = snprintf(line, sizeof line, "%s  %3d%% [%s]  %s links  %s/s  %u:%02u left", progress->verb,
-		             (int)(share * 100), bar, number, rate, left_s / 60, left_s % 60);
+		snprintf(head, sizeof head, "%s  %3d%%", progress->verb, (int)(share * 100));
+		snprintf(left, sizeof left, "  %u:%02u left", left_s / 60, left_s % 60);
+		n = fit(line, sizeof line, room, head, share, tail, left);
 	}
-	if ((size_t)n > columns())
-		n = (int)columns();
+	if ((size_t)n > room)
+		n = (int)room;
 	fprintf(stderr, "\r\033[K%.*s", n, line);
 }
 

@@ -34,4 +34,9 @@ double progress_seconds(const struct progress *progress);
 /** Writes a number with its thousands apart: 5,312. @return text. */
 const char *progress_number(uint64_t value, char text[PROGRESS_NUMBER_MAX]);
 
+#define PROGRESS_LINKS_MAX (PROGRESS_NUMBER_MAX + 8)
+
+/** Writes so many links: 1 link, 5,312 links. @return text. */
+const char *progress_links(uint64_t value, char text[PROGRESS_LINKS_MAX]);
+
 #endif

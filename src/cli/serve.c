@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/flags.h"
 #include "server/server.h"
 
 #define FLAGS_MAX 32
@@ -37,6 +38,19 @@ static const struct option options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
+static const char usage[] =
+	"usage: sluice serve [flags]\n"
+	"\n"
+	"  --config FILE        the YAML file with the settings (default none)\n"
+	"  --listen ADDR:PORT   where to listen; port 0 takes any free one (default 0.0.0.0:5000)\n"
+	"  --limiter URL        where the states of limits are kept (default memory:)\n"
+	"  --links URL          where links are kept (default sqlite:sluice.db)\n"
+	"  --limit SPEC         requests/window of each client, or off (default 10/60s)\n"
+	"  --threads N          threads that serve; 0 for one a processor (default 0)\n"
+	"  --log-level LEVEL    error, warn, info or debug (default info)\n"
+	"\n"
+	"Flags win over environment variables, which win over the file. docs/config.md has every setting.\n";
+
 static int load(void *context, struct config *config, struct config_error *error)
 {
 	const struct sources *sources = context;
@@ -58,15 +72,12 @@ static int read_flags(struct sources *sources, int argc, char **argv)
 {
 	int option, index;
 
-	while ((option = getopt_long(argc, argv, "", options, &index)) != -1) {
-		if (option == 'h') {
-			puts("sluice serve [--config FILE] [--listen ADDR:PORT] [--limiter URL] [--links URL]\n"
-			     "             [--limit SPEC] [--threads N] [--log-level LEVEL]\n\n"
-			     "Every flag is described in docs/config.md.");
-			return 1;
-		}
-		if (option == '?')
-			return 3; /* getopt has said why */
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, ":h", options, &index)) != -1) {
+		if (option == 'h')
+			return fputs(usage, stdout) < 0 ? 2 : 1;
+		if (option == '?' || option == ':')
+			return flags_complain("serve", option, argv, options) + 1;
 		if (option == 'c') {
 			sources->file = optarg;
 		} else if (sources->flags_n < FLAGS_MAX) {

@@ -62,13 +62,30 @@ static const struct schema_key *find_key(const char *name)
 	return NULL;
 }
 
-static int unknown(const char *name, struct config_error *error)
+/* What people try because other programs have it. @return false when it is none of these. */
+static bool name_cure(const char *name, const char *value, struct config_error *error)
+{
+	size_t digits = strspn(value, "0123456789");
+
+	if (strcmp(name, "SLUICE_CONFIG") == 0)
+		snprintf(error->text, sizeof error->text, "%s: unknown variable; use --config FILE", name);
+	else if (strcmp(name, "SLUICE_PORT") == 0 && digits > 0 && digits <= 5 && value[digits] == '\0')
+		snprintf(error->text, sizeof error->text,
+		         "%s: unknown variable; did you mean SLUICE_LISTEN=0.0.0.0:%s?", name, value);
+	else
+		return false;
+	return true;
+}
+
+static int unknown(const char *name, const char *value, struct config_error *error)
 {
 	char own[64][ENV_NAME_MAX], quoted[WHY_QUOTED_MAX];
 	const char *names[128];
 	const char *nearest;
 	size_t n = 0;
 
+	if (name_cure(name, value, error))
+		return -1;
 	for (size_t i = 0; i < schema_keys_n && i < 64; i++) {
 		/* Without the prefix that all have: it would make strangers look alike. */
 		if (schema_keys[i].type != SCHEMA_LIMITS)
@@ -108,7 +125,7 @@ int config_load_env(struct config *config, char *const *environment, struct conf
 		if (key == NULL && (is_for_tests(name) || is_service_link(name, value)))
 			continue;
 		if (key == NULL)
-			return unknown(name, error);
+			return unknown(name, value, error);
 		if (set_by[key - schema_keys] != NULL) {
 			snprintf(error->text, sizeof error->text, "%s: sets %s, which %.*s sets too; keep one of them",
 			         name, key->path, (int)strcspn(set_by[key - schema_keys], "="),

@@ -29,11 +29,14 @@ static int check_sqlite(const char *rest, struct why *why)
 
 /* The stores that this build knows, each list in one place: messages and the reference are made from it. */
 static const struct schema_choice limiter_stores[] = {
-	{ .name = "memory:", .shown = "memory:" },
+	{ .name = "memory:", .shown = "\"memory:\"" },
 	{ .name = NULL },
 };
 static const struct schema_choice links_stores[] = {
-	{ .name = "sqlite:", .check = check_sqlite, .shown = "sqlite:PATH or sqlite::memory:" },
+	{ .name = "sqlite:",
+	  .check = check_sqlite,
+	  .is_path = true,
+	  .shown = "\"sqlite:PATH\" or \"sqlite::memory:\"" },
 	{ .name = NULL },
 };
 
@@ -82,7 +85,7 @@ const struct schema_key schema_keys[] = {
 	{ .path = "trusted_proxies", .type = SCHEMA_NETWORKS, .initial = "",
 	  FIELDS(trusted_proxies, trusted_proxies_n),
 	  .doc = "Networks of the proxies in front. What they say about a client's address is believed, read from right "
-	         "to left; everybody else is taken at the address he connects from." },
+	         "to left; everybody else is taken at the address they connect from." },
 	{ .path = "client_header", .type = SCHEMA_CHOICE, .initial = "x-forwarded-for", .choices = client_headers,
 	  FIELD(client_header),
 	  .doc = "The header field in which the trusted proxies name the client. The other one is never read: a proxy "
@@ -121,18 +124,19 @@ const struct schema_key schema_keys[] = {
 	  .doc = "Where the states of limits are kept. `memory:` keeps them in this process: they are forgotten at a "
 	         "restart and not shared." },
 	{ .path = "limiter.prefix", .type = SCHEMA_PREFIX, .initial = "rate_limit:", FIELD(limiter.prefix),
-	  .doc = "What the keys of a shared store begin with." },
+	  .doc = "What the keys of a shared store begin with. Without effect for `memory:`." },
 	{ .path = "limiter.timeout", .type = SCHEMA_DURATION, .initial = "50ms", .min = MS, .max = 10 * SECOND,
 	  FIELD(limiter.timeout_us),
-	  .doc = "A decision never waits longer for the store than this; then `on_failure` decides." },
+	  .doc = "A decision never waits longer for the store than this; then `on_failure` decides. Without effect "
+	         "for `memory:`, which answers at once." },
 	{ .path = "limiter.on_failure", .type = SCHEMA_CHOICE, .initial = "local", .choices = failure_policies,
 	  FIELD(limiter.on_failure),
 	  .doc = "What is decided when the store cannot: `local` enforces the limits in this process, `open` lets "
 	         "everything pass, `closed` nothing." },
 	{ .path = "limiter.max_keys", .type = SCHEMA_NUMBER, .initial = "1000000", .min = 1, .max = UINT32_MAX,
 	  FIELD(limiter.max_keys),
-	  .doc = "States held in this process at most. When they are full nothing is forgotten: new clients are decided "
-	         "for by `on_failure`." },
+	  .doc = "States held in this process at most, besides the fixed number of states that `local` shares out. When they "
+	         "are full nothing is forgotten: new clients are decided for by `on_failure`." },
 	{ .path = "limiter.ipv6_prefix", .type = SCHEMA_NUMBER, .initial = "64", .min = 1, .max = 128,
 	  FIELD(limiter.ipv6_prefix),
 	  .doc = "Bits of an IPv6 address that make one client. Providers hand out a /64 at least, so a longer prefix would give one client many quotas." },
@@ -160,7 +164,7 @@ const struct schema_key schema_keys[] = {
 
 	{ .path = "limits", .type = SCHEMA_LIMITS, .initial = "10/60s", FIELDS(limits, limits_n),
 	  .env = "SLUICE_LIMIT", .flag = "limit",
-	  .doc = "What clients may do: a list of limits, or `off`. `10/60s` sets limit and window of the first one, "
+	  .doc = "What clients may do: a list of limits, or `off` (`[]` is the same). `10/60s` sets limit and window of the first one, "
 	         "which is named `per-client` unless a file says otherwise." },
 };
 const size_t schema_keys_n = sizeof schema_keys / sizeof schema_keys[0];
@@ -177,7 +181,8 @@ const struct schema_key schema_limit_keys[] = {
 	  LIMIT_FIELD(window_us),
 	  .doc = "Length of the window." },
 	{ .path = "burst", .type = SCHEMA_NUMBER, .initial = "0", .max = SLUICE_LIMIT_MAX, LIMIT_FIELD(burst),
-	  .doc = "`token-bucket`: requests that may pass at once; 0 for as many as `limit`." },
+	  .doc = "`token-bucket`: requests that may pass at once; 0 for as many as `limit`. `burst` * `window` / "
+	         "gcd(`limit`, `window`), in microseconds, must stay below 2^53." },
 	{ .path = "by", .type = SCHEMA_SUBJECT, .initial = "client-ip", .choices = subjects, LIMIT_FIELD(subject),
 	  .doc = "What it counts by: `client-ip` each client by itself, `global` everybody together." },
 };

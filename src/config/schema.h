@@ -34,7 +34,8 @@ struct schema_choice {
 	const char *name; /* NULL ends the list */
 	int value;
 	int (*check)(const char *rest, struct why *why); /* a scheme: what follows it; NULL: nothing may */
-	const char *shown;                               /* a scheme: how it is written in the reference */
+	bool is_path;                                    /* a scheme: what follows it is the name of a file */
+	const char *shown; /* a scheme: how it is written, in messages and the reference */
 };
 
 struct schema_key {

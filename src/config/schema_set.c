@@ -4,7 +4,6 @@
  */
 #include "config/schema.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,24 +15,15 @@ static void *field_of(const struct schema_key *key, void *base)
 	return (char *)base + key->offset;
 }
 
-static const char *show_bound(const struct schema_key *key, uint64_t value, char to[VALUE_SHOWN_MAX])
+/* What was found is shown as it was written: 0ms is not spelled 0s by whoever looks for it. */
+static int check_bounds(const struct schema_key *key, const char *text, uint64_t value, struct why *why)
 {
-	if (key->type == SCHEMA_DURATION)
-		return value_show_duration(value, to);
-	if (key->type == SCHEMA_SIZE)
-		return value_show_size(value, to);
-	snprintf(to, VALUE_SHOWN_MAX, "%" PRIu64, value);
-	return to;
-}
-
-static int check_bounds(const struct schema_key *key, uint64_t value, struct why *why)
-{
-	char found[VALUE_SHOWN_MAX], min[VALUE_SHOWN_MAX], max[VALUE_SHOWN_MAX];
+	char found[WHY_QUOTED_MAX], allowed[96];
 
 	if (value >= key->min && value <= key->max)
 		return 0;
-	return why_set(why, "%s is out of range; allowed: %s to %s", show_bound(key, value, found),
-	               show_bound(key, key->min, min), show_bound(key, key->max, max));
+	return why_set(why, "%s is out of range; allowed: %s", why_quote(text, found),
+	               schema_allowed(key, allowed, sizeof allowed));
 }
 
 static int set_number(const struct schema_key *key, void *base, const char *text, struct why *why)
@@ -44,7 +34,7 @@ static int set_number(const struct schema_key *key, void *base, const char *text
 	             : key->type == SCHEMA_SIZE   ? value_size(text, &value, why)
 	                                          : value_number(text, &value, why);
 
-	if (result != 0 || check_bounds(key, value, why) != 0)
+	if (result != 0 || check_bounds(key, text, value, why) != 0)
 		return -1;
 	if (key->size == 1)
 		*(uint8_t *)field = (uint8_t)value;
@@ -93,6 +83,25 @@ static int set_text(const struct schema_key *key, void *base, const char *text, 
 	return 0;
 }
 
+/* A store whose scheme was left out: `memory`, or a file alone. */
+static int missing_scheme(const struct schema_key *key, const char *text, struct why *why)
+{
+	char quoted[WHY_QUOTED_MAX];
+	size_t len = strlen(text);
+
+	why_quote(text, quoted);
+	for (const struct schema_choice *choice = key->choices; choice->name != NULL; choice++) {
+		size_t scheme_len = strlen(choice->name) - 1;
+
+		if (strncmp(choice->name, text, scheme_len) == 0 && text[scheme_len] == '\0')
+			return why_set(why, "%s is not a store; write %s", quoted, choice->shown);
+		/* What is shown otherwise than it was written is no file name to suggest. */
+		if (choice->is_path && strncmp(quoted + 1, text, len) == 0)
+			return why_set(why, "%s is not a store; write %s%s", quoted, choice->name, text);
+	}
+	return 0;
+}
+
 static int set_store(const struct schema_key *key, void *base, const char *text, struct why *why)
 {
 	char scheme[WHY_QUOTED_MAX], quoted[WHY_QUOTED_MAX], allowed[160];
@@ -109,6 +118,8 @@ static int set_store(const struct schema_key *key, void *base, const char *text,
 			return -1;
 		return set_text(key, base, text, why);
 	}
+	if (len > 0 && text[len] == '\0' && missing_scheme(key, text, why) != 0)
+		return -1;
 	/* Only the scheme is shown: a URL may hold a password. */
 	snprintf(scheme, sizeof scheme, "%.*s", (int)(len < 40 ? len + (text[len] == ':') : 40), text);
 	return why_set(why, "this build knows %s; it has no store %s", schema_allowed(key, allowed, sizeof allowed),
@@ -245,10 +256,36 @@ void schema_limit_defaults(struct schema_limit *limit)
 	}
 }
 
+/* `10 / 60s` is a limit but for its blanks; anything else that holds some is not. */
+static bool is_spaced_limit(const char *text, char without[48])
+{
+	size_t n = 0;
+	struct why ignored;
+	uint64_t value;
+	char *slash;
+	bool is_limit;
+
+	for (; *text != '\0'; text++) {
+		if (*text == ' ' || *text == '\t')
+			continue;
+		if (n == 47)
+			return false;
+		without[n++] = *text;
+	}
+	without[n] = '\0';
+	slash = strchr(without, '/');
+	if (slash == NULL)
+		return false;
+	*slash = '\0';
+	is_limit = value_number(without, &value, &ignored) == 0 && value_duration(slash + 1, &value, &ignored) == 0;
+	*slash = '/';
+	return is_limit;
+}
+
 /* `10/60s` sets limit and window of the first limit; `off` turns all off. */
 static int set_limits(struct config *config, const char *text, struct why *why)
 {
-	char quoted[WHY_QUOTED_MAX], number[24] = "";
+	char quoted[WHY_QUOTED_MAX], number[24] = "", without[48];
 	const char *slash = strchr(text, '/');
 	struct config_limit *first = &config->limits[0];
 	struct schema_limit fields;
@@ -258,6 +295,8 @@ static int set_limits(struct config *config, const char *text, struct why *why)
 		config->limits_n = 0;
 		return 0;
 	}
+	if (strpbrk(text, " \t") != NULL && is_spaced_limit(text, without))
+		return why_set(why, "%s is not a limit; write %s, without blanks", why_quote(text, quoted), without);
 	if (slash == NULL || (size_t)(slash - text) >= sizeof number)
 		return why_set(why, "%s is not a limit; write 10/60s (requests/window) or off",
 		               why_quote(text, quoted));

@@ -156,6 +156,8 @@ int value_address(const char *text, struct sockaddr_storage *address, socklen_t 
 		host++;
 		host_len -= 2;
 	}
+	if (read_digits(text + (text[0] == ':'), &port, &end) == DIGITS_OK && *end == '\0' && port <= UINT16_MAX)
+		return why_set(why, "%s is a port alone; write 0.0.0.0:%" PRIu64, why_quote(text, quoted), port);
 	family = read_ip(host, host_len, &ip);
 	if (family == 0 || (family == AF_INET6) != brackets)
 		return why_set(why, "%s is not a numeric address with a port; write 0.0.0.0:5000 or [::]:5000",

@@ -78,8 +78,9 @@ def test_an_answer_that_can_not_be_written_is_no_success(tmp_path):
     (["--config", "bad.yaml"], {}, 'bad.yaml:2: serer: unknown key; did you mean "server"?'),
     (["--config", "none.yaml"], {}, "none.yaml: can't be read: No such file or directory"),
     (["--limit", "10"], {}, '--limit: "10" is not a limit; write 10/60s (requests/window) or off'),
-    (["--limiter", "memcached://user:secret@10.0.0.130"], {}, "--limiter: this build knows "),
+    (["--limiter", "memcached://user:secret@10.0.0.130"], {}, '--limiter: this build knows "memory:"; it has no store "memcached:"'),
     ([], {"SLUICE_LIMTI": "5/1s"}, "SLUICE_LIMTI: unknown variable; did you mean SLUICE_LIMIT?"),
+    ([], {"SLUICE_PORT": "5000"}, "SLUICE_PORT: unknown variable; did you mean SLUICE_LISTEN=0.0.0.0:5000?"),
     ([], {"SLUICE_THREADS": "many"}, 'SLUICE_THREADS: "many" is not a whole number'),
 ])
 def test_serve_refuses_what_is_wrong(bad, arguments, env, says):
