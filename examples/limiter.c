@@ -10,6 +10,8 @@
  * It shows the whole use of sluice-core: a policy, one state a key in memory of one's own, a clock of
  * one's own. Build it with `cc limiter.c $(pkg-config --cflags --libs sluice-core)`.
  */
+#define _POSIX_C_SOURCE 200809L /* clock_gettime(), getline(), also under -std=c11 */
+
 #include <sluice/limiter.h>
 
 #include <stdio.h>

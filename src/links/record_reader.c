@@ -14,6 +14,8 @@
 /* The longest URL in JSON, every byte of it escaped as \u00XX, takes 48 KiB. */
 #define LINE_MAX_BYTES 131072
 
+#define VALUE_SHOWN 80 /* characters of what a header begins with */
+
 struct record_reader {
 	enum record_format format;
 	struct source *source;
@@ -123,9 +125,11 @@ static enum record_result read_header(struct record_reader *reader, const struct
 		}
 	}
 	if (!seen[FIELD_URL]) {
-		record_refuse(problem, row->field[0].bytes, row->field[0].len,
-		              "the first line must name the columns, url among them: "
-		              "code,url,created_at,clicks,last_click_at");
+		record_refuse(problem, NULL, 0,
+		              "the first line must name the columns (code,url,created_at,clicks,last_click_at; "
+		              "url is needed); it begins with \"%.*s%s\"",
+		              (int)(row->field[0].len < VALUE_SHOWN ? row->field[0].len : VALUE_SHOWN),
+		              row->field[0].bytes, row->field[0].len > VALUE_SHOWN ? "..." : "");
 		return RECORD_FATAL;
 	}
 	reader->columns = row->n;
@@ -153,8 +157,8 @@ static enum record_result next_csv(struct record_reader *reader, struct link_rec
 		return RECORD_REFUSED;
 	}
 	if (row.n != reader->columns) {
-		record_refuse(problem, row.field[0].bytes, row.field[0].len, "%u fields where the header names %u",
-		              row.n, reader->columns);
+		record_refuse(problem, row.field[0].bytes, row.field[0].len, "%u field%s where the header names %u",
+		              row.n, row.n == 1 ? "" : "s", reader->columns);
 		return RECORD_REFUSED;
 	}
 	for (unsigned i = 0; i < row.n; i++) {
@@ -191,18 +195,36 @@ static size_t read_line(struct record_reader *reader)
 	return n;
 }
 
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* Lists are kept by people: with comments, empty lines, and blanks where an editor left them. No URL begins with #. */
 static enum record_result next_url(struct record_reader *reader, struct link_record *record,
                                    struct record_problem *problem)
 {
-	size_t len = read_line(reader);
+	bool too_long;
+	char *from;
+	size_t len;
 
-	if (len == 0)
-		return RECORD_END;
-	if (len > LINE_MAX_BYTES) {
-		record_refuse(problem, reader->bytes, LINE_MAX_BYTES, "%s", url_verdict_text(URL_TOO_LONG));
+	do {
+		len = read_line(reader);
+		if (len == 0)
+			return RECORD_END;
+		too_long = len > LINE_MAX_BYTES;
+		if (too_long)
+			len = LINE_MAX_BYTES;
+		for (from = reader->bytes; len > 0 && is_blank(*from); from++)
+			len--;
+		while (len > 0 && is_blank(from[len - 1]))
+			len--;
+	} while (len > 0 ? *from == '#' : !too_long);
+	if (too_long) {
+		record_refuse(problem, from, len, "%s", url_verdict_text(URL_TOO_LONG));
 		return RECORD_REFUSED;
 	}
-	record->url = reader->bytes;
+	record->url = from;
 	record->url_len = len;
 	return record_check(record, problem) ? RECORD_GOOD : RECORD_REFUSED;
 }

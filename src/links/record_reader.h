@@ -34,7 +34,7 @@ enum record_result {
 };
 
 struct record_problem {
-	char why[160];
+	char why[256];
 	const char *value; /* the offending text, or NULL; not NUL-terminated; valid until the next read */
 	size_t value_len;
 };

@@ -40,12 +40,12 @@ static const struct row rows[] = {
 	{ RECORD_CSV, "url,note\nhttp://a.example/,n\n",
 	  "1? unknown columns are ignored: note|2  http://a.example/ - 0 0" },
 	{ RECORD_CSV, "http://a.example/\n",
-	  "1# the first line must name the columns, url among them: code,url,created_at,clicks,last_click_at: "
-	  "http://a.example/" },
+	  "1# the first line must name the columns (code,url,created_at,clicks,last_click_at; url is needed); "
+	  "it begins with \"http://a.example/\"" },
 	{ RECORD_CSV, "code,url,code\n", "1# the header names the column code twice" },
 	{ RECORD_CSV, "co\"de\n", "1# a quote inside a field that is not quoted" },
 	{ RECORD_CSV, "code,url\nabc\nx,http://a.example/\n",
-	  "2! 1 fields where the header names 2: abc|3 x http://a.example/ - 0 0" },
+	  "2! 1 field where the header names 2: abc|3 x http://a.example/ - 0 0" },
 	{ RECORD_CSV, "code,url\na b,http://a.example/\n",
 	  "2! code must be 1 to 32 of A-Z a-z 0-9 _ - and not the name of a page: a b" },
 	{ RECORD_CSV, "code,url\nmetrics,http://a.example/\n",
@@ -68,6 +68,9 @@ static const struct row rows[] = {
 	{ RECORD_URLS, "http://a.example/\r\n\nhttps://b.example\nnope\n",
 	  "1  http://a.example/ - 0 0|3  https://b.example - 0 0|4! URL must start with http:// or https://: nope" },
 	{ RECORD_URLS, "\xef\xbb\xbfhttp://a.example/", "1  http://a.example/ - 0 0" },
+	{ RECORD_URLS, "# a list\n\n \t\n  http://a.example/ \t\r\n\t#http://no.example/\n#\nhttp://b.example/#c\n",
+	  "4  http://a.example/ - 0 0|7  http://b.example/#c - 0 0" },
+	{ RECORD_URLS, "http://a.example/ # no comment\n", "1! URL must not contain*" },
 	{ RECORD_URLS, "\n\n\r\n", "" },
 
 	{ RECORD_JSONL, "{\"url\":\"http://a.example/\"}\n", "1  http://a.example/ - 0 0" },

@@ -81,7 +81,8 @@ static bool open_access_log(struct server *server)
 		return true;
 	server->access = access_log_open(config->log.access_file, config->log.access == ACCESS_LOG_JSON);
 	if (server->access == NULL)
-		log_error("log.access_file: %s: %s", config->log.access_file, strerror(errno));
+		log_error("log.access_file: %s: can't be written: %s%s", config->log.access_file, strerror(errno),
+		          errno == ENOENT ? "; create its folder first" : "");
 	return server->access != NULL;
 }
 
@@ -224,7 +225,7 @@ static void reload(struct server *server)
 			if (worker_set_limits(server->workers[i], limits_hold(limits)) != 0)
 				log_error("reload: out of memory; thread %zu keeps the old limits", i);
 		}
-		log_info("reload: %zu limits in force", limits->n);
+		log_info("reload: %zu limit%s in force", limits->n, limits->n == 1 ? "" : "s");
 	}
 	free(config);
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`sluice links import` and `sluice links export`: what goes in comes out, and what is wrong is said."""
 import errno
+import fcntl
 import json
 import os
 import pty
@@ -8,7 +9,9 @@ import re
 import signal
 import sqlite3
 import stat
+import struct
 import subprocess
+import termios
 
 import pytest
 
@@ -17,7 +20,7 @@ from support.waiting import LIMIT_S, wait_until
 
 HEADER = "code,url,created_at,clicks,last_click_at"
 COLUMNS = "code, url, created_at, clicks, last_click_at"
-SUMMARY = re.compile(r"imported ([\d,]+) links \(([\d,]+) already there, ([\d,]+) refused\) in \d+\.\d s\n")
+SUMMARY = re.compile(r"imported ([\d,]+) links? \(([\d,]+) already there, ([\d,]+) refused\) in \d+\.\d s\n")
 
 
 def links(cwd, *arguments, **more):
@@ -88,7 +91,7 @@ def test_formats_as_documented(tmp_path):
     links(tmp_path, "import", "-", "--format", "csv", stdin=f"{HEADER}\nabc,http://a.example/,2026-01-31T12:00:00Z,7,\n")
     csv = links(tmp_path, "export", "-", "--format", "csv")
     assert csv.stdout == f"{HEADER}\nabc,http://a.example/,2026-01-31T12:00:00Z,7,\n"  # text mode reads CRLF as LF
-    assert re.fullmatch(r"exported 1 links in \d+\.\d s\n", csv.stderr)
+    assert re.fullmatch(r"exported 1 link in \d+\.\d s\n", csv.stderr)
     jsonl = links(tmp_path, "export", "-", "--format", "jsonl")
     assert json.loads(jsonl.stdout) == {"code": "abc", "url": "http://a.example/", "created_at": "2026-01-31T12:00:00Z",
                                         "clicks": 7, "last_click_at": None}
@@ -103,6 +106,20 @@ def test_plain_urls_get_codes(tmp_path):
     assert [row[1] for row in found] == ["http://a.example/", "http://b.example/"]
     assert all(re.fullmatch(r"[2-9A-HJ-NP-Za-km-z]{7}", row[0]) for row in found)
     assert all(row[2] > 1600000000000000 and row[3:] == (0, None) for row in found)
+
+
+def test_a_list_that_people_keep(tmp_path):
+    (tmp_path / "list.txt").write_text("# ours\n \t\n  http://a.example/ \t\n#" + "x" * 200000 + "\n" + " " * 200000 +
+                                       "http://lost.example/\nhttp://b.example/#part\n")
+    done = links(tmp_path, "import", "list.txt")
+    assert done.returncode == 1 and counts(done) == (2, 0, 1)
+    assert done.stderr.startswith("list.txt:5: URL must be at most 8192 bytes")
+    assert [row[1] for row in rows(tmp_path / "sluice.db")] == ["http://a.example/", "http://b.example/#part"]
+
+
+def test_one_is_no_plural(tmp_path):
+    done = links(tmp_path, "import", "-", "--format", "urls", stdin="http://a.example/\n")
+    assert done.stdout.startswith("imported 1 link (0 already there, 0 refused) in ")
 
 
 def test_refused_rows_are_named_and_the_rest_imported(tmp_path):
@@ -135,7 +152,7 @@ def test_refused_rows_are_named_and_the_rest_imported(tmp_path):
         "in.csv:8: URL must be at most 8192 bytes: http://d.example/" + "d" * 63 + "...",
         "in.csv:9: URL must not contain spaces, control characters or bytes beyond ASCII; percent-encode them: "
         "http://e.example/\\x0anext",
-        "in.csv:11: 1 fields where the header names 3: short",
+        "in.csv:11: 1 field where the header names 3: short",
         "in.csv:12: a quote inside a field that is not quoted",
         "in.csv:13: code must be 1 to 32 of A-Z a-z 0-9 _ - and not the name of a page: metrics",
     ])
@@ -146,8 +163,8 @@ def test_a_file_without_a_header_is_refused(tmp_path):
     (tmp_path / "in.csv").write_text("http://a.example/,abc\n")
     done = links(tmp_path, "import", "in.csv")
     assert done.returncode == 1
-    assert done.stderr == ("in.csv:1: the first line must name the columns, url among them: "
-                           "code,url,created_at,clicks,last_click_at: http://a.example/\n")
+    assert done.stderr == ("in.csv:1: the first line must name the columns (code,url,created_at,clicks,last_click_at; "
+                           'url is needed); it begins with "http://a.example/"\n')
     assert counts(done) == (0, 0, 0)
 
 
@@ -155,9 +172,12 @@ def test_a_file_without_a_header_is_refused(tmp_path):
     ([], "import or export is missing"),
     (["import"], "FILE is missing"),
     (["import", ""], "FILE is missing"),
-    (["move", "x.csv"], "neither import nor export: move"),
+    (["move", "x.csv"], '"move" is neither import nor export'),
     (["import", "a.csv", "b.csv"], "not also b.csv"),
     (["import", "a.csv", "--nope"], "no such flag: --nope"),
+    (["import", "a.csv", "--fromat", "csv"], "sluice links: no such flag: --fromat; did you mean --format?"),
+    (["import", "a.csv", "--links=a", "-xy"], "sluice links: no such flag: -x; see sluice links --help"),
+    (["import", "a.csv", "--links", "o.db"], '"o.db" is not a store; write sqlite:o.db'),
     (["import", "a.csv", "--links"], "a value is missing after --links"),
     (["import", "a.csv", "--links", "mysql:x"], 'no store "mysql:"'),
     (["import", "a.csv", "--links", "sqlite::memory:"], "inside a running server"),
@@ -190,10 +210,14 @@ def test_the_store_is_found_as_the_server_finds_it(tmp_path):
 
 def test_what_is_not_there(tmp_path):
     done = links(tmp_path, "import", "none.csv")
-    assert done.returncode == 1 and "none.csv can't be read: No such file or directory" in done.stderr
+    assert done.returncode == 1 and "none.csv: can't be read: No such file or directory" in done.stderr
     done = links(tmp_path, "export", "out.csv")
     assert done.returncode == 1 and "sluice.db: can't be opened: No such file or directory" in done.stderr
     (tmp_path / "in.txt").write_text("http://a.example/\n")
+    assert links(tmp_path, "import", "in.txt").returncode == 0
+    done = links(tmp_path, "export", "none/out.csv")
+    assert done.returncode == 1
+    assert "none/out.csv: can't be written: No such file or directory; create its folder first\n" in done.stderr
     done = links(tmp_path, "import", "in.txt", "--links", "sqlite:no/folder.db")
     assert done.returncode == 1 and "create its folder first" in done.stderr
     done = links(tmp_path, "import", ".", "--format", "csv")
@@ -233,7 +257,7 @@ def test_a_row_changed_by_hand_is_left_out_and_named(tmp_path):
     connection.close()
     done = links(tmp_path, "export", "out.csv")
     assert done.returncode == 1
-    assert "bad" in done.stderr and "exported 1 links (1 left out)" in done.stdout
+    assert "bad" in done.stderr and "exported 1 link (1 left out)" in done.stdout
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
 
 
@@ -353,10 +377,18 @@ def test_an_import_beside_a_server(start, running):
     assert done.returncode == 0 and "exported 20,100 links" in done.stdout
 
 
-def test_a_progress_bar_on_a_terminal_only(tmp_path):
+@pytest.mark.parametrize("columns, form", [
+    (0, rb"importing +\d+% \[[#.]{8,24}\]  [\d,]+ links  [\d,]+/s  \d+:\d\d left"),  # 80 are taken for granted
+    (80, rb"importing +\d+% \[[#.]{8,24}\]  [\d,]+ links  [\d,]+/s  \d+:\d\d left"),
+    (66, rb"importing +\d+% \[[#.]{6,12}\]  [\d,]+ links  [\d,]+/s  \d+:\d\d left"),
+    (54, rb"importing +\d+% \[[#.]{6,12}\]  [\d,]+ links  [\d,]+/s"),
+    (20, rb"importing +\d+%  [\d,]+.*"),
+])
+def test_a_progress_bar_on_a_terminal_only(tmp_path, columns, form):
     (tmp_path / "in.txt").write_text("".join(f"http://a.example/{i}\n" for i in range(60000)))
     assert links(tmp_path, "import", "in.txt", "--links", "sqlite:plain.db").stderr == ""
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     command = subprocess.Popen([binary(), "links", "import", "in.txt"], cwd=tmp_path, stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=theirs, env=clean_environment({"TERM": "xterm"}))
     os.close(theirs)
@@ -376,8 +408,8 @@ def test_a_progress_bar_on_a_terminal_only(tmp_path):
     assert frames[0] == b"" and frames[-1] == b""  # it begins at the left and cleans up behind itself
     assert len(frames) >= 3
     for frame in frames[1:-1]:
-        assert re.fullmatch(rb"importing +\d+% \[#*\.*\]  [\d,]+ links  [\d,]+/s  \d+:\d\d left", frame), frame
-        assert len(frame) < 80
+        assert re.fullmatch(form, frame), frame
+        assert len(frame) < (columns or 80)
 
 
 @pytest.mark.skipif(is_sanitized(), reason="a sanitizer needs memory of its own")

@@ -24,7 +24,7 @@ def test_new_limits_are_in_force_at_once(start):
     assert statuses(server, 3) == [200, 200, 429]
     server.config_path.write_text(limits(("per-client", 5, "60s")))
     said = server.hang_up()
-    assert "reload: 1 limits in force" in said
+    assert "reload: 1 limit in force" in said
     # What was counted stays counted: three more of five.
     assert statuses(server, 4) == [200, 200, 200, 429]
     answer = server.get("/", source="127.0.0.2")
