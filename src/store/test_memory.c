@@ -165,6 +165,36 @@ static void keys_of_every_length_are_told_apart(void **state)
 	store_close(store);
 }
 
+/* Several new keys in one shard: room for all of them is made before the first is put in. */
+static void new_keys_of_one_shard(void **state)
+{
+	enum { N = 40 };
+	struct sluice_policy policy = test_policy(SLUICE_SLIDING_LOG, 2, MINUTE_US);
+	struct store *store = open_store(100);
+	const struct states *states = &((struct memory *)store)->states;
+	char keys[N][16];
+	int n = 0;
+
+	for (int i = 0; n < N; i++) {
+		int len = snprintf(keys[n], sizeof keys[n], "k:{%d}", i);
+
+		n += states_shard_of(states_hash(states, keys[n], (size_t)len)) == 7;
+	}
+	for (int round = 0; round < 3; round++)
+		for (int i = 0; i < N; i += STORE_TAKES_MAX) {
+			struct store_op op = test_op(STORE_TAKE);
+
+			for (int k = 0; k < STORE_TAKES_MAX; k++)
+				test_add(&op, keys[i + k], &policy, 1);
+			assert_int_equal(store_submit(store, &op), STORE_DONE);
+			assert_int_equal(op.allowed, round < 2);
+			assert_int_equal(states->shards[7].table.count, round == 0 ? i + STORE_TAKES_MAX : N);
+			assert_true(states->shards[7].table.count < states->shards[7].table.capacity);
+		}
+	assert_int_equal(test_stats(store).keys, N);
+	store_close(store);
+}
+
 static void a_denied_op_takes_from_none(void **state)
 {
 	struct sluice_policy wide = test_policy(SLUICE_SLIDING_LOG, 5, MINUTE_US);
@@ -564,6 +594,7 @@ int main(void)
 		cmocka_unit_test(bad_ops_are_refused),
 		cmocka_unit_test(limits_hold_for_every_algorithm),
 		cmocka_unit_test(keys_of_every_length_are_told_apart),
+		cmocka_unit_test(new_keys_of_one_shard),
 		cmocka_unit_test(a_denied_op_takes_from_none),
 		cmocka_unit_test(what_can_never_pass_makes_no_entry),
 		cmocka_unit_test(a_refund_gives_back_what_was_taken),

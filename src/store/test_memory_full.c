@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <cmocka.h>
 
 #include "store/memory.h"
@@ -301,6 +302,87 @@ static void shared_states_grow(void **state)
 	store_close(store);
 }
 
+/* Every key's admitted units, by their times. */
+enum { ORACLE_KEYS = 40, ORACLE_UNITS = 20000, ORACLE_LIMIT = 5 };
+
+struct oracle {
+	uint64_t times[ORACLE_KEYS][ORACLE_UNITS];
+	int n[ORACLE_KEYS];
+};
+
+static void oracle_take(struct oracle *oracle, int key, uint32_t cost)
+{
+	uint64_t in_window = 0;
+
+	assert_true(oracle->n[key] + (int)cost <= ORACLE_UNITS);
+	for (uint32_t i = 0; i < cost; i++)
+		oracle->times[key][oracle->n[key]++] = now_us;
+	for (int i = oracle->n[key]; i > 0 && oracle->times[key][i - 1] + 10 * SECOND_US > now_us; i--)
+		in_window++;
+	assert_true(in_window <= ORACLE_LIMIT);
+}
+
+static void oracle_refund(struct oracle *oracle, int key, uint32_t cost, uint64_t at_us)
+{
+	for (int i = oracle->n[key]; i > 0 && cost > 0; i--)
+		if (oracle->times[key][i - 1] == at_us) {
+			memmove(&oracle->times[key][i - 1], &oracle->times[key][i],
+			        (size_t)(oracle->n[key] - i) * sizeof(uint64_t));
+			oracle->n[key]--;
+			cost--;
+		}
+}
+
+/* Keys move between their own states and shared ones, with refunds, looks and sweeps between: whatever the way, none
+ * is ever given more than its limit in any window. */
+static void no_way_leads_past_the_limit(void **state)
+{
+	struct sluice_policy policy = test_policy(SLUICE_SLIDING_LOG, ORACLE_LIMIT, 10 * SECOND_US);
+	struct store *store = open_store(12, MEMORY_SHARE, 3);
+	struct oracle *oracle = calloc(1, sizeof *oracle);
+	char keys[ORACLE_KEYS][16];
+	int own = 0, shared = 0, denied = 0, refunded = 0;
+	uint64_t seed = 42;
+
+	assert_non_null(oracle);
+	for (int i = 0; i < ORACLE_KEYS; i++)
+		snprintf(keys[i], sizeof keys[i], "limit%d:{%d}", i % 8, i);
+	for (int step = 0; step < 100000; step++) {
+		struct store_op op = test_op(STORE_TAKE);
+		int first = (int)(test_random(&seed) % ORACLE_KEYS);
+		int n = 1 + (int)(test_random(&seed) % 3); /* neighbours are of different limits */
+
+		/* Busy spells and quiet ones, so that the store is full at times only. */
+		now_us += test_random(&seed) % (step % 3000 < 2000 ? 200000 : 4 * SECOND_US);
+		for (int i = 0; i < n; i++)
+			test_add(&op, keys[(first + i) % ORACLE_KEYS], &policy, 1 + (uint32_t)test_random(&seed) % 2);
+		assert_int_equal(store_submit(store, &op), STORE_DONE);
+		denied += !op.allowed;
+		for (int i = 0; i < n && op.allowed; i++) {
+			own += op.takes[i].home == STORE_HOME_OWN;
+			shared += op.takes[i].home == STORE_HOME_SHARED;
+			oracle_take(oracle, (first + i) % ORACLE_KEYS, op.takes[i].cost);
+		}
+		if (op.allowed && test_random(&seed) % 10 == 0) {
+			uint64_t at_us = now_us;
+
+			now_us += test_random(&seed) % SECOND_US;
+			op.verb = STORE_REFUND;
+			assert_int_equal(store_submit(store, &op), STORE_DONE);
+			for (int i = 0; i < n; i++)
+				oracle_refund(oracle, (first + i) % ORACLE_KEYS, op.takes[i].cost, at_us);
+			refunded++;
+		}
+		if (test_random(&seed) % 20 == 0)
+			store_tend(store);
+		assert_true(test_stats(store).keys <= 12 + 3 * 8);
+	}
+	/* The trace went all the ways. */
+	assert_true(own > 5000 && shared > 1000 && denied > 5000 && refunded > 500);
+	store_close(store);
+	free(oracle);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -313,6 +395,7 @@ int main(void)
 		cmocka_unit_test(shared_and_own_states_in_one_op),
 		cmocka_unit_test(odd_keys_share_too),
 		cmocka_unit_test(shared_states_grow),
+		cmocka_unit_test(no_way_leads_past_the_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
