@@ -9,6 +9,10 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "links/sqlite_db.h" /* DB_BUSY_MS */
 
 /* The step at index n leads from version n to n + 1. */
 static const char *const migrations[] = {
@@ -111,22 +115,38 @@ rollback:
 	return -1;
 }
 
+static int ask_for_wal(sqlite3 *handle, bool *wal)
+{
+	sqlite3_stmt *statement;
+	int rc = sqlite3_prepare_v2(handle, "PRAGMA journal_mode = WAL", -1, &statement, NULL);
+
+	if (rc != SQLITE_OK)
+		return rc;
+	if (sqlite3_step(statement) == SQLITE_ROW) {
+		const char *mode = (const char *)sqlite3_column_text(statement, 0);
+
+		*wal = mode != NULL && (strcmp(mode, "wal") == 0 || strcmp(mode, "memory") == 0);
+	}
+	return sqlite3_finalize(statement);
+}
+
 /* WAL lets readers go on beside the writer; FULL syncs the log before a commit returns. The log is folded into the file
  * every 16,000 pages (64 MB): a page that is changed often in between is then written once. See
  * docs/decisions/0008. */
 static int set_modes(sqlite3 *handle, const char *path, char *why, size_t why_size)
 {
-	sqlite3_stmt *statement;
+	const struct timespec wait = { .tv_nsec = 1000000 };
 	bool wal = false;
+	uint64_t deadline_us = clock_mono_us() + DB_BUSY_MS * UINT64_C(1000);
+	int rc = ask_for_wal(handle, &wal);
 
-	if (sqlite3_prepare_v2(handle, "PRAGMA journal_mode = WAL", -1, &statement, NULL) != SQLITE_OK)
-		return fail(handle, path, why, why_size);
-	if (sqlite3_step(statement) == SQLITE_ROW) {
-		const char *mode = (const char *)sqlite3_column_text(statement, 0);
-
-		wal = mode != NULL && (strcmp(mode, "wal") == 0 || strcmp(mode, "memory") == 0);
+	/* Of two who create a database at once one is told "busy", and the busy handler is not asked, since two who
+	 * wait for each other's shared lock would wait for ever. The other is done in a moment. */
+	while ((rc & 0xff) == SQLITE_BUSY && clock_mono_us() < deadline_us) {
+		nanosleep(&wait, NULL);
+		rc = ask_for_wal(handle, &wal);
 	}
-	if (sqlite3_finalize(statement) != SQLITE_OK)
+	if (rc != SQLITE_OK)
 		return fail(handle, path, why, why_size);
 	if (!wal) {
 		snprintf(why, why_size, "%s: its file system can't do write-ahead logging; use a local disk", path);
@@ -140,11 +160,25 @@ static int set_modes(sqlite3 *handle, const char *path, char *why, size_t why_si
 	return 0;
 }
 
+/* All of it in one transaction: another process may be creating the same database just now, and half of what it did
+ * would look like the work of a stranger. */
+static int check_owner_at_once(sqlite3 *handle, const char *path, int *version, char *why, size_t why_size)
+{
+	int result;
+
+	if (sqlite3_exec(handle, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
+		return fail(handle, path, why, why_size);
+	result = check_owner(handle, path, version, why, why_size);
+	sqlite3_exec(handle, "ROLLBACK", NULL, NULL, NULL); /* nothing was written */
+	return result;
+}
+
 int schema_prepare(sqlite3 *handle, const char *path, char *why, size_t why_size)
 {
 	int version;
 
-	if (check_owner(handle, path, &version, why, why_size) != 0 || set_modes(handle, path, why, why_size) != 0)
+	if (check_owner_at_once(handle, path, &version, why, why_size) != 0 ||
+	    set_modes(handle, path, why, why_size) != 0)
 		return -1;
 	return version < schema_version() ? migrate(handle, path, why, why_size) : 0;
 }
