@@ -4,10 +4,11 @@ import os
 import re
 import socket
 import sqlite3
+import subprocess
 
 import pytest
 
-from support.server import READY, run
+from support.server import READY, binary, clean_environment, run
 
 COMMANDS = ["serve", "check-config", "inspect", "reset", "links"]
 
@@ -120,6 +121,21 @@ def test_a_database_of_another_program_is_left_alone(tmp_path):
     done = run("serve", "--listen", "127.0.0.1:0", "--links", "sqlite:links.db", cwd=tmp_path)
     assert done.returncode == 1 and "another program" in done.stderr
     assert (tmp_path / "links.db").read_bytes() == before
+
+
+def test_several_may_create_one_database_at_once(tmp_path):
+    """None takes the half-made work of another for a stranger's, and none gives up."""
+    (tmp_path / "urls.txt").write_text("http://example.org/\n")
+    for i in range(15):
+        # A shell starts them closer together than Python does.
+        one = f"{binary()} links import urls.txt --links sqlite:{i}.db || echo failed >&2"
+        done = subprocess.run(["sh", "-c", " & ".join([one] * 4) + " & wait"], cwd=tmp_path, env=clean_environment(),
+                              capture_output=True, text=True, timeout=120, check=False)
+        assert done.stderr == ""
+        assert sorted(re.findall(r"imported (\d+)", done.stdout)) == ["0", "0", "0", "1"]
+        with sqlite3.connect(tmp_path / f"{i}.db") as connection:
+            assert connection.execute("SELECT count(*) FROM links").fetchall() == [(1,)]
+        connection.close()
 
 
 def test_an_access_log_that_cannot_be_opened_is_named(tmp_path):
