@@ -380,8 +380,8 @@ def test_an_import_beside_a_server(start, running):
 @pytest.mark.parametrize("columns, form", [
     (0, rb"importing +\d+% \[[#.]{8,24}\]  [\d,]+ links  [\d,]+/s  \d+:\d\d left"),  # 80 are taken for granted
     (80, rb"importing +\d+% \[[#.]{8,24}\]  [\d,]+ links  [\d,]+/s  \d+:\d\d left"),
-    (66, rb"importing +\d+% \[[#.]{6,12}\]  [\d,]+ links  [\d,]+/s  \d+:\d\d left"),
-    (54, rb"importing +\d+% \[[#.]{6,12}\]  [\d,]+ links  [\d,]+/s"),
+    (66, rb"importing +\d+% \[[#.]{6,16}\]  [\d,]+ links  [\d,]+/s  \d+:\d\d left"),
+    (54, rb"importing +\d+% \[[#.]{6,16}\]  [\d,]+ links  [\d,]+/s"),
     (20, rb"importing +\d+%  [\d,]+.*"),
 ])
 def test_a_progress_bar_on_a_terminal_only(tmp_path, columns, form):
