@@ -286,7 +286,7 @@ static void on_end(struct http_exchange *exchange, unsigned status, size_t bytes
 
 	metrics_request(metrics_worker(worker->app->metrics, worker->index),
 	                began ? r->endpoint->metric : METRIC_BROKEN, status, duration_us);
-	if (worker->access != NULL && (began || status != 0)) {
+	if (worker->access != NULL) {
 		struct access_line line = {
 			.wall_us = clock_wall_us(),
 			.client = began ? r->client : exchange->peer->text,

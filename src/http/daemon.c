@@ -71,7 +71,8 @@ static void peer_opened(struct http_daemon *daemon, struct MHD_Connection *conne
 	peer->trusted = client_trusted(&peer->client, daemon->config.trusted, daemon->config.trusted_n);
 	peer->text_len = client_text(&peer->client, peer->text);
 	if (!peer->trusted) {
-		peer->counted = http_connections_enter(daemon->config.connections, &peer->client.address);
+		peer->holder = client_network(&peer->client, daemon->config.ipv6_prefix);
+		peer->counted = http_connections_enter(daemon->config.connections, &peer->holder);
 		if (!peer->counted) {
 			shutdown(peer->fd, SHUT_RDWR);
 			count(&daemon->config.stats->refused);
@@ -94,7 +95,7 @@ static void peer_closed(struct http_daemon *daemon, void **socket_context)
 		http_exchange_abandon(peer->exchange);
 	queue_remove(daemon, peer);
 	if (peer->counted)
-		http_connections_leave(daemon->config.connections, &peer->client.address);
+		http_connections_leave(daemon->config.connections, &peer->holder);
 	atomic_fetch_sub_explicit(&daemon->config.stats->open, 1, memory_order_relaxed);
 	free(peer);
 	*socket_context = NULL;
@@ -241,6 +242,11 @@ void http_tend(struct http_daemon *daemon, uint64_t now_us)
 size_t http_in_flight(const struct http_daemon *daemon)
 {
 	return daemon->in_flight;
+}
+
+size_t http_waiting(const struct http_daemon *daemon)
+{
+	return daemon->waiting;
 }
 
 static void on_handle_closed(uv_handle_t *handle)

@@ -274,6 +274,7 @@ static enum MHD_Result queue(struct http_exchange *exchange)
 static void suspend(struct http_exchange *exchange)
 {
 	exchange->suspended = true;
+	exchange->daemon->waiting++;
 	MHD_suspend_connection(exchange->connection);
 }
 
@@ -333,6 +334,7 @@ static void let_go(struct http_exchange *exchange)
 	if (exchange->busy) {
 		exchange->connection = NULL;
 		exchange->gone = true;
+		exchange->daemon->waiting++;
 	} else {
 		http_release(exchange);
 	}
@@ -372,6 +374,8 @@ void http_exchange_abandon(struct http_exchange *exchange)
 
 void http_release(struct http_exchange *exchange)
 {
+	if (exchange->gone)
+		exchange->daemon->waiting--;
 	exchange->daemon->handler->end(exchange, exchange->status, exchange->bytes);
 	exchange_free(exchange);
 }
@@ -449,6 +453,7 @@ void http_respond(struct http_exchange *exchange, const struct http_response *re
 	exchange->failed = exchange->response == NULL; /* out of memory: the client may try again */
 	if (exchange->suspended) {
 		exchange->suspended = false;
+		exchange->daemon->waiting--;
 		MHD_resume_connection(exchange->connection);
 		http_run_soon(exchange->daemon);
 	}

@@ -56,6 +56,7 @@ struct http_peer {
 	/* private */
 	int fd;
 	bool counted;
+	struct in6_addr holder; /* who the connection is counted for */
 	uint64_t waiting_since_us;
 	struct http_exchange *exchange; /* under way on it */
 	struct http_peer **list_head, *prev, *next;
@@ -125,6 +126,7 @@ struct http_stats {
 struct http_config {
 	int listen_fd; /* bound and listening, non-blocking; owned by the daemon */
 	uint32_t max_connections;
+	unsigned ipv6_prefix; /* bits of an IPv6 address that make one holder of connections */
 	uint64_t max_header_bytes, max_body_bytes;
 	uint64_t idle_timeout_us, request_timeout_us;
 	const struct config_network *trusted; /* outlives the daemon */
@@ -148,8 +150,11 @@ void http_drain(struct http_daemon *daemon);
 /** @return exchanges that have not ended. */
 size_t http_in_flight(const struct http_daemon *daemon);
 
-/** Ends all connections. Every suspended exchange must have been answered. The daemon is gone after the loop has run
- *  its closing callbacks. */
+/** @return exchanges of these that wait for an operation of the handler; http_close() must wait for them, too. */
+size_t http_waiting(const struct http_daemon *daemon);
+
+/** Ends all connections. http_waiting() must be 0, and http_tend() have run since. The daemon is gone after the loop
+ * has run its closing callbacks. */
 void http_close(struct http_daemon *daemon);
 
 /** Housekeeping, some ten times a second: timeouts. */

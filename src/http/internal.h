@@ -12,7 +12,7 @@
 
 /* A connection's memory is max_header_bytes and this. The library zeroes it for every request, which is seen in the
  * profile, so it is not made for the worst case: see fits() in exchange.c. */
-#define HTTP_HEAD_ROOM (4 * 1024)
+#define HTTP_HEAD_ROOM (8 * 1024)
 #define HTTP_HEAD_SPARE 1024 /* of it for status line, names of fields and the library's own */
 #define HTTP_FIELD_SIZE 72   /* what the library keeps for each field of the request */
 
@@ -27,6 +27,7 @@ struct http_daemon {
 	struct http_exchange *free_exchanges;
 	size_t free_n;
 	size_t in_flight;
+	size_t waiting; /* of these, who wait for an operation of the handler */
 	bool draining;
 	/* Peers that owe us a request, longest waiting first: those that never sent one, and those that
 	 * are kept alive after one. Two queues, since the second may wait longer. */

@@ -45,6 +45,10 @@ void client_resolve(struct client *client, enum config_client_header header, con
 /** Writes the address as text (203.0.113.7, 2001:db8::1). @return its length. */
 size_t client_text(const struct client *client, char text[CLIENT_TEXT_MAX]);
 
+/** @return the address that stands for all of the client's network: an IPv4 address itself, of an IPv6 address the
+ * first `ipv6_prefix` (1 to 128) bits. */
+struct in6_addr client_network(const struct client *client, unsigned ipv6_prefix);
+
 /** Writes what the client counts under: the IPv4 address, or the IPv6 network as `2001:db8:0:1::/64`.
  *  @param ipv6_prefix 1 to 128. @return its length. */
 size_t client_subject(const struct client *client, unsigned ipv6_prefix, char text[CLIENT_TEXT_MAX]);

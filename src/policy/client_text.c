@@ -94,21 +94,31 @@ size_t client_text(const struct client *client, char text[CLIENT_TEXT_MAX])
 	return (size_t)(end - text);
 }
 
+struct in6_addr client_network(const struct client *client, unsigned ipv6_prefix)
+{
+	struct in6_addr network = client->address;
+
+	if (IN6_IS_ADDR_V4MAPPED(&network))
+		return network;
+	for (unsigned i = 0; i < 16; i++) {
+		if (8 * i >= ipv6_prefix)
+			network.s6_addr[i] = 0;
+		else if (8 * i + 8 > ipv6_prefix)
+			network.s6_addr[i] &= (uint8_t)(0xff00 >> (ipv6_prefix - 8 * i));
+	}
+	return network;
+}
+
 size_t client_subject(const struct client *client, unsigned ipv6_prefix, char text[CLIENT_TEXT_MAX])
 {
-	struct client network = *client;
+	struct in6_addr network;
 	char *end;
 
 	if (IN6_IS_ADDR_V4MAPPED(&client->address))
 		return client_text(client, text);
-	for (unsigned i = 0; i < 16; i++) {
-		if (8 * i >= ipv6_prefix)
-			network.address.s6_addr[i] = 0;
-		else if (8 * i + 8 > ipv6_prefix)
-			network.address.s6_addr[i] &= (uint8_t)(0xff00 >> (ipv6_prefix - 8 * i));
-	}
+	network = client_network(client, ipv6_prefix);
 	/* Not put_address(): a short prefix of a mapped look-alike must not turn into an IPv4 client. */
-	end = put_ipv6(text, network.address.s6_addr);
+	end = put_ipv6(text, network.s6_addr);
 	*end++ = '/';
 	end = put_decimal(end, ipv6_prefix);
 	*end = '\0';

@@ -156,6 +156,7 @@ static bool start_workers(struct server *server)
 			.index = i,
 			.http = { .listen_fd = server->listen_fds[i],
 			          .max_connections = share,
+			          .ipv6_prefix = config->limiter.ipv6_prefix,
 			          .max_header_bytes = config->server.max_header_bytes,
 			          .max_body_bytes = config->server.max_body_bytes,
 			          .idle_timeout_us = config->server.idle_timeout_us,
@@ -197,11 +198,47 @@ static void announce(const struct server *server)
 	fflush(stdout);
 }
 
+/*
+ * The threads take new limits over one after the other. If a limit kept its name but not the form of its states, each
+ * of two threads would find the other's states foreign and begin anew, again and again, and far more than the limit
+ * would pass. @return the name of such a limit, or NULL.
+ */
+static const char *changed_form(const struct limits *old, const struct config *new)
+{
+	for (size_t i = 0; i < new->limits_n; i++) {
+		for (size_t j = 0; j < old->n; j++) {
+			const struct sluice_policy *a = &old->limits[j].policy, *b = &new->limits[i].policy;
+
+			if (strcmp(old->limits[j].name, new->limits[i].name) == 0 &&
+			    (a->algorithm != b->algorithm || a->tick_us != b->tick_us))
+				return new->limits[i].name;
+		}
+	}
+	return NULL;
+}
+
+static void put_in_force(struct server *server, const struct config *config)
+{
+	struct limits *limits = limits_new(config, server->app.metrics);
+
+	if (limits == NULL) {
+		log_error("reload: out of memory; nothing was changed");
+		return;
+	}
+	limits_drop(server->limits);
+	server->limits = limits;
+	for (size_t i = 0; i < server->threads; i++) {
+		if (worker_set_limits(server->workers[i], limits_hold(limits)) != 0)
+			log_error("reload: out of memory; thread %zu keeps the old limits", i);
+	}
+	log_info("reload: %zu limit%s in force", limits->n, limits->n == 1 ? "" : "s");
+}
+
 static void reload(struct server *server)
 {
 	struct config *config = malloc(sizeof *config);
 	struct config_error error;
-	struct limits *limits;
+	const char *name;
 	int err;
 
 	if (server->access != NULL && (err = access_log_reopen(server->access)) != 0)
@@ -215,18 +252,14 @@ static void reload(struct server *server)
 		free(config);
 		return;
 	}
-	limits = limits_new(config, server->app.metrics);
-	if (limits == NULL) {
-		log_error("reload: out of memory; nothing was changed");
-	} else {
-		limits_drop(server->limits);
-		server->limits = limits;
-		for (size_t i = 0; i < server->threads; i++) {
-			if (worker_set_limits(server->workers[i], limits_hold(limits)) != 0)
-				log_error("reload: out of memory; thread %zu keeps the old limits", i);
-		}
-		log_info("reload: %zu limit%s in force", limits->n, limits->n == 1 ? "" : "s");
-	}
+	name = changed_form(server->limits, config);
+	if (name != NULL)
+		log_error("reload: limit %s: its algorithm, or a window across 35 minutes, can't change while the "
+		          "server runs; give the "
+		          "limit a new name, or restart; nothing was changed",
+		          name);
+	else
+		put_in_force(server, config);
 	free(config);
 }
 

@@ -108,7 +108,7 @@ static void divide(struct sluice_policy *part, const struct sluice_policy *whole
 static int submit_local(struct failure *failure, struct store_op *op)
 {
 	uint32_t servers = __atomic_load_n(&failure->servers, __ATOMIC_RELAXED);
-	const struct sluice_policy *wholes[STORE_TAKES_MAX];
+	const struct sluice_policy *wholes[STORE_TAKES_MAX] = { NULL };
 	struct sluice_policy parts[STORE_TAKES_MAX];
 	int rc;
 

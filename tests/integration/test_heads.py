@@ -37,9 +37,9 @@ def test_http_1_0_needs_no_host(start):
 def test_a_redirect_that_does_not_fit_is_no_click(start):
     """Head and Location share the connection's memory; when they don't fit together it says so."""
     server = start(limit="off")
-    path = server.code_of("https://example.com/" + "x" * 8000)
+    path = server.code_of("https://example.com/" + "x" * 8100)
     with server.connect() as wire:
-        wire.send(build("GET", path, [("X-Long", "y" * 6000)]))
+        wire.send(build("GET", path, [("X-Long", "y" * 7900)]))
         assert wire.read_answer().status == 431
         wire.send(build("GET", path))
         assert wire.read_answer().status == 302

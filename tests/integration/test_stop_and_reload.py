@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens to requests that are under way when the server is told to stop, or gets other limits."""
+import signal
+import sqlite3
+import time
+
+import pytest
+
+from support.waiting import wait_until
+from support.wire import build
+
+LIMITS = "limits:\n  - {{name: per-client, algorithm: {algorithm}, limit: {limit}, window: 60s, by: [client-ip]}}\n"
+
+
+def test_a_stop_waits_for_the_database_past_its_timeout(start):
+    """A request that the database holds up is answered, and the clicks are written, however short the timeout."""
+    server = start(limit="off", config="server:\n  shutdown_timeout: 100ms\n")
+    path = server.code_of("https://example.com/known")
+    lock = sqlite3.connect(server.database, isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    for _ in range(30):
+        assert server.get(path).status == 302
+    with server.connect() as wire:
+        wire.send(build("POST", "/shorten", [("Content-Type", "application/x-www-form-urlencoded")],
+                        b"url=https://example.com/new"))
+        server.signal(signal.SIGTERM)
+        wait_until(lambda: "stopping" in server.stderr, what="the stop")
+        stopped = time.monotonic()
+        # It is the time itself that must pass here: ten times the timeout.
+        wait_until(lambda: time.monotonic() >= stopped + 1, what="the timeout")
+        lock.execute("ROLLBACK")
+        answer = wire.read_answer()
+        assert answer.status in (200, 503), answer
+    assert server.wait() == 0
+    lock.close()
+    assert server.clicks(path) == 30
+
+
+@pytest.mark.parametrize("before, after", [("sliding-log", "fixed-window"), ("token-bucket", "sliding-counter")])
+def test_a_limit_keeps_its_algorithm_while_the_server_runs(start, before, after):
+    """Threads take new limits over one after the other; in between none may find the other's counts foreign."""
+    server = start(config=LIMITS.format(algorithm=before, limit=5), threads=2)
+    assert [server.get("/").status for _ in range(7)] == [200] * 5 + [429] * 2
+    server.config_path.write_text(LIMITS.format(algorithm=after, limit=5))
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: "nothing was changed" in server.stderr, what="the refusal")
+    assert "limit per-client: its algorithm" in server.stderr
+    assert server.get("/").status == 429
+
+
+def test_a_limit_may_change_its_figures(start):
+    server = start(config=LIMITS.format(algorithm="sliding-log", limit=5), threads=2)
+    assert [server.get("/").status for _ in range(7)] == [200] * 5 + [429] * 2
+    server.config_path.write_text(LIMITS.format(algorithm="sliding-log", limit=8))
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: "limit in force" in server.stderr, what="the reload")
+    wait_until(lambda: server.get("/").status == 200, what="the new limit")
+    assert [server.get("/").status for _ in range(4)] == [200] * 2 + [429] * 2
