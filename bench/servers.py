@@ -3,6 +3,7 @@
 
 Leaves out: load and arithmetic (serving.py).
 """
+import atexit
 import http.client
 import os
 import re
@@ -51,6 +52,7 @@ class Server:
         self.errors = open(os.path.join(self.folder.name, "err"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(["taskset", "-c", SERVER_CORE, *command], cwd=self.folder.name,
                                         env={**os.environ, **(env or {})}, stdout=self.errors, stderr=self.errors)
+        atexit.register(self.stop)
         try:
             wait_for(port)
         except SystemExit:
@@ -69,6 +71,8 @@ class Server:
         return f"http://127.0.0.1:{self.port}{self.path}"
 
     def stop(self):
+        if self.process.poll() is not None:
+            return
         self.process.terminate()
         try:
             self.process.wait(10)
@@ -125,6 +129,17 @@ http {{
 """
 
 
+def worker_of(master, seconds=10):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with open(f"/proc/{master}/task/{master}/children", encoding="ascii") as file:
+            children = file.read().split()
+        if children:
+            return int(children[0])
+        time.sleep(0.01)
+    raise SystemExit("nginx has no worker")
+
+
 def nginx(name, path, *, log=False, trusted=False, status=302):
     port = free_port()
     folder = tempfile.mkdtemp(prefix="sluice-bench-nginx-")
@@ -136,9 +151,7 @@ def nginx(name, path, *, log=False, trusted=False, status=302):
             real_ip="set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For;" if trusted else ""))
     server = Server(name, ["nginx", "-c", config, "-p", folder], port, path)
     server.nginx_folder = folder
-    with open(f"{folder}/nginx.pid", encoding="ascii") as file:
-        master = file.read().strip()
-    server.pid = int(subprocess.run(["pgrep", "-P", master], capture_output=True, text=True, check=True).stdout)
+    server.pid = worker_of(server.process.pid)
     for _ in range(3):
         got = ask(port, path=path)[0]
     assert got == status, (name, got)
