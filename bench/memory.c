@@ -5,10 +5,11 @@
  *  1. Bytes a client with 10 entries: growth of the resident set over what it takes to fill the store, divided.
  *  2. Time a decision on one thread, random clients, as a multiple of one cache miss: a read of a random 64-byte
  *     line, each depending on the one before, in a table of the size that the store has. Rounds alternate.
- *  3. Throughput of two pinned threads as a multiple of one's. Rounds alternate. Beside it the same for the reads.
+ *  3. Throughput of two pinned threads as a multiple of one's (the mean of the two cores). Beside it the same
+ *     for the reads.
  *
- * Rounds are short. One in which the kernel took the core away for another process is thrown away, as its time tells
- * of that process. Figures are medians over the rounds; a ratio is the median of the ratios within each round.
+ * Rounds are short. One in which others had the core for more than 2% of the time is thrown away, as it tells of
+ * them. Figures are medians over the rounds; a ratio is the median of the ratios within each round.
  *
  * The keys lie in a compact array in random order and are asked for from front to back, so that getting at a key costs
  * next to nothing. The times are those of the whole loop: filling in the op, the clock, the call. What the same loop
@@ -41,6 +42,7 @@
 #define ROUNDS_LEAST 5
 #define TRIES (6 * ROUNDS) /* rounds in all */
 #define DECISIONS 50000u   /* a round and thread: some 15 ms, so that most rounds of a busy machine are whole */
+#define WARM_NS 5000000
 #define LINE 64
 
 struct bench {
@@ -155,7 +157,7 @@ static void make_lines(struct bench *bench, uint64_t bytes)
 static uint64_t resident_bytes(void)
 {
 	FILE *file = fopen("/proc/self/statm", "r");
-	unsigned long all, resident;
+	unsigned long all, resident = 0;
 
 	if (file == NULL || fscanf(file, "%lu %lu", &all, &resident) != 2)
 		die("/proc/self/statm can't be read");
@@ -227,13 +229,36 @@ static void pin(int core)
 		die("can't pin to a core");
 }
 
-/* @return how often this thread has lost its core to another. */
-static long preemptions(void)
+/* To tell how a stretch of work of this thread went. */
+struct stretch {
+	uint64_t start_ns;
+	uint64_t cpu_ns;
+	long preemptions; /* how often it has lost its core to another thread */
+};
+
+static uint64_t cpu_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static struct stretch stretch_begin(void)
 {
 	struct rusage usage;
 
 	getrusage(RUSAGE_THREAD, &usage);
-	return usage.ru_nivcsw;
+	return (struct stretch){ now_ns(), cpu_now_ns(), usage.ru_nivcsw };
+}
+
+/* @return true when others had the core for more than a fiftieth of the time. Waiting for a lock is no such thing. */
+static bool stretch_disturbed(const struct stretch *begun)
+{
+	struct stretch now = stretch_begin();
+	uint64_t lost_ns = now.start_ns - begun->start_ns - (now.cpu_ns - begun->cpu_ns);
+
+	return now.preemptions > begun->preemptions && lost_ns * 50 > now.start_ns - begun->start_ns;
 }
 
 /* @return true when the rounds that count are enough for a median. */
@@ -273,14 +298,14 @@ static bool compare_with_misses(struct bench *bench, const char *what, uint64_t 
 	bench->pushed_us += push_us != 0 ? WINDOW_US : 0;
 	timed_decisions(bench, bench->store, LIMIT * CLIENTS, &n); /* until it has settled */
 	for (int i = 0; i < TRIES && k < ROUNDS; i++) {
-		long before = preemptions();
+		struct stretch stretch = stretch_begin();
 
 		miss[k] = timed_reads(bench, DECISIONS);
 		decision[k] = timed_decisions(bench, bench->store, DECISIONS, &allowed);
 		loop[k] = timed_decisions(bench, &nothing, DECISIONS, &n);
 		bench->turn = (bench->turn + DECISIONS) % CLIENTS;
 		ratio[k] = decision[k] / miss[k];
-		if (preemptions() != before)
+		if (stretch_disturbed(&stretch))
 			continue;
 		all += allowed;
 		k++;
@@ -293,14 +318,21 @@ static bool compare_with_misses(struct bench *bench, const char *what, uint64_t 
 	return true;
 }
 
+/* A core that has rested begins slowly. */
+static void spin_until(uint64_t end_ns)
+{
+	while (now_ns() < end_ns)
+		;
+}
+
 struct worker {
 	pthread_t thread;
 	struct bench *bench;
 	pthread_barrier_t *start;
 	int core;
 	bool reads;
-	double ns;        /* out: for DECISIONS */
-	long preemptions; /* out */
+	double ns;      /* out: for DECISIONS */
+	bool disturbed; /* out */
 };
 
 static void *work(void *arg)
@@ -310,42 +342,56 @@ static void *work(void *arg)
 	/* Each thread on its own half, wherever this round begins. */
 	uint32_t line = (bench->line + (worker->core == 0 ? 0 : bench->n_lines / 2)) % bench->n_lines;
 	uint32_t turn = (bench->turn + (worker->core == 0 ? 0 : CLIENTS / 2)) % CLIENTS;
-	uint64_t start_ns, sum;
+	struct stretch stretch;
+	uint64_t sum;
 
 	pin(worker->core);
 	pthread_barrier_wait(worker->start);
-	worker->preemptions = preemptions();
-	start_ns = now_ns();
+	spin_until(now_ns() + WARM_NS);
+	stretch = stretch_begin();
 	sum = worker->reads ? read_lines(bench, &line, DECISIONS) : decide(bench, bench->store, turn, DECISIONS);
-	worker->ns = (double)(now_ns() - start_ns);
-	worker->preemptions = preemptions() - worker->preemptions;
+	worker->ns = (double)(now_ns() - stretch.start_ns);
+	worker->disturbed = stretch_disturbed(&stretch);
 	__atomic_fetch_add(&bench->sink, sum, __ATOMIC_RELAXED);
 	return NULL;
 }
 
-/* @return what `threads` do together in a second, or 0 when one of them was disturbed. */
-static double throughput(struct bench *bench, int threads, bool reads)
+/* What the threads on the cores from `first` to `last` do together in a second, or 0 when one of them was disturbed.
+ * The one on core 0 is this thread: if it only waited, it would disturb the other one on its core. */
+static double throughput(struct bench *bench, int first, int last, bool reads)
 {
 	struct worker workers[2];
 	pthread_barrier_t start;
 	bool disturbed = false;
 	double sum = 0;
 
-	pthread_barrier_init(&start, NULL, (unsigned)threads);
-	for (int i = 0; i < threads; i++) {
+	pthread_barrier_init(&start, NULL, (unsigned)(last - first + 1));
+	for (int i = first; i <= last; i++)
 		workers[i] = (struct worker){ .bench = bench, .start = &start, .core = i, .reads = reads };
-		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]) != 0)
-			die("no thread");
-	}
-	for (int i = 0; i < threads; i++) {
-		pthread_join(workers[i].thread, NULL);
+	if (last == 1 && pthread_create(&workers[1].thread, NULL, work, &workers[1]) != 0)
+		die("no thread");
+	if (first == 0)
+		work(&workers[0]);
+	if (last == 1)
+		pthread_join(workers[1].thread, NULL);
+	for (int i = first; i <= last; i++) {
 		sum += DECISIONS * 1e9 / workers[i].ns;
-		disturbed = disturbed || workers[i].preemptions > 0;
+		disturbed = disturbed || workers[i].disturbed;
 	}
 	pthread_barrier_destroy(&start);
 	bench->turn = (bench->turn + DECISIONS) % CLIENTS;
 	bench->line = (bench->line + DECISIONS) % bench->n_lines;
 	return disturbed ? 0 : sum;
+}
+
+/* Two threads, and one: the mean of the two cores, which need not be alike. @return false when disturbed. */
+static bool scale(struct bench *bench, bool reads, double *one, double *two)
+{
+	double first = throughput(bench, 0, 0, reads), second = throughput(bench, 1, 1, reads);
+
+	*one = (first + second) / 2;
+	*two = throughput(bench, 0, 1, reads);
+	return first != 0 && second != 0 && *two != 0;
 }
 
 /* The same for threads. */
@@ -360,11 +406,9 @@ static bool compare_threads(struct bench *bench)
 	}
 	bench->push_us = 0;
 	for (int i = 0; i < TRIES && k < ROUNDS; i++) {
-		double read_one = throughput(bench, 1, true), read_two = throughput(bench, 2, true);
+		double read_one, read_two;
 
-		one[k] = throughput(bench, 1, false);
-		two[k] = throughput(bench, 2, false);
-		if (read_one == 0 || read_two == 0 || one[k] == 0 || two[k] == 0)
+		if (!scale(bench, true, &read_one, &read_two) || !scale(bench, false, &one[k], &two[k]))
 			continue;
 		ratio[k] = two[k] / one[k];
 		reads[k] = read_two / read_one;
