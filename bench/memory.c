@@ -37,9 +37,8 @@
 #define KEY_LEN 27
 #define LIMIT 10
 #define WINDOW_US UINT64_C(60000000)
-#define PUSH_US 7 /* a decision: 7 s until a client's turn comes again */
-#define ROUNDS 51 /* that count */
-#define ROUNDS_LEAST 5
+#define PUSH_US 7          /* a decision: 7 s until a client's turn comes again */
+#define ROUNDS 51          /* that count */
 #define TRIES (6 * ROUNDS) /* rounds in all */
 #define DECISIONS 50000u   /* a round and thread: some 15 ms, so that most rounds of a busy machine are whole */
 #define WARM_NS 5000000
@@ -261,12 +260,11 @@ static bool stretch_disturbed(const struct stretch *begun)
 	return now.preemptions > begun->preemptions && lost_ns * 50 > now.start_ns - begun->start_ns;
 }
 
-/* @return true when the rounds that count are enough for a median. */
-static bool enough(int rounds, const char *what)
+/* On a machine that is never idle the last rounds count, disturbed or not; then the figures are upper bounds. */
+static void warn_if_disturbed(int tries, const char *what)
 {
-	if (rounds < ROUNDS)
-		printf("%-8s only %d of %d rounds were undisturbed: better on an idle machine\n", what, rounds, TRIES);
-	return rounds >= ROUNDS_LEAST;
+	if (tries > TRIES - ROUNDS)
+		printf("%-8s the machine was busy with others: disturbed rounds are among these\n", what);
 }
 
 static double timed_decisions(const struct bench *bench, struct store *store, uint32_t n, uint64_t *allowed)
@@ -285,19 +283,19 @@ static double timed_reads(struct bench *bench, uint32_t n)
 	return (double)(now_ns() - start_ns) / n;
 }
 
-/* Rounds of decisions and of reads in turns. @return false when it could not be measured. */
-static bool compare_with_misses(struct bench *bench, const char *what, uint64_t push_us)
+/* Rounds of decisions and of reads in turns. */
+static void compare_with_misses(struct bench *bench, const char *what, uint64_t push_us)
 {
 	const struct store_class nothing_class = { .name = "nothing", .submit = nothing_submit };
 	struct store nothing = { &nothing_class };
 	double decision[ROUNDS], miss[ROUNDS], loop[ROUNDS], ratio[ROUNDS];
 	uint64_t all = 0, allowed, n;
-	int k = 0;
+	int k = 0, tries = 0;
 
 	bench->push_us = push_us;
 	bench->pushed_us += push_us != 0 ? WINDOW_US : 0;
 	timed_decisions(bench, bench->store, LIMIT * CLIENTS, &n); /* until it has settled */
-	for (int i = 0; i < TRIES && k < ROUNDS; i++) {
+	for (int i = 0; i < TRIES && k < ROUNDS; i++, tries++) {
 		struct stretch stretch = stretch_begin();
 
 		miss[k] = timed_reads(bench, DECISIONS);
@@ -305,17 +303,15 @@ static bool compare_with_misses(struct bench *bench, const char *what, uint64_t 
 		loop[k] = timed_decisions(bench, &nothing, DECISIONS, &n);
 		bench->turn = (bench->turn + DECISIONS) % CLIENTS;
 		ratio[k] = decision[k] / miss[k];
-		if (stretch_disturbed(&stretch))
+		if (stretch_disturbed(&stretch) && i < TRIES - ROUNDS) /* the last ones count in any case */
 			continue;
 		all += allowed;
 		k++;
 	}
-	if (!enough(k, what))
-		return false;
+	warn_if_disturbed(tries, what);
 	printf("%-8s %6.1f ns a decision, %6.1f ns a cache miss (the bare loop: %.1f ns); %.1f%% were allowed\n", what,
 	       median(decision, k), median(miss, k), median(loop, k), 100.0 * (double)all / ((double)k * DECISIONS));
 	printf("         ratio %.2f, aim at most 3\n", median(ratio, k));
-	return true;
 }
 
 /* A core that has rested begins slowly. */
@@ -356,13 +352,12 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* What the threads on the cores from `first` to `last` do together in a second, or 0 when one of them was disturbed.
- * The one on core 0 is this thread: if it only waited, it would disturb the other one on its core. */
-static double throughput(struct bench *bench, int first, int last, bool reads)
+/* What the threads on the cores from `first` to `last` do together in a second; `disturbed` is set when one of them
+ * was. The one on core 0 is this thread: if it only waited, it would disturb the other one on its core. */
+static double throughput(struct bench *bench, int first, int last, bool reads, bool *disturbed)
 {
 	struct worker workers[2];
 	pthread_barrier_t start;
-	bool disturbed = false;
 	double sum = 0;
 
 	pthread_barrier_init(&start, NULL, (unsigned)(last - first + 1));
@@ -376,50 +371,52 @@ static double throughput(struct bench *bench, int first, int last, bool reads)
 		pthread_join(workers[1].thread, NULL);
 	for (int i = first; i <= last; i++) {
 		sum += DECISIONS * 1e9 / workers[i].ns;
-		disturbed = disturbed || workers[i].disturbed;
+		*disturbed |= workers[i].disturbed;
 	}
 	pthread_barrier_destroy(&start);
 	bench->turn = (bench->turn + DECISIONS) % CLIENTS;
 	bench->line = (bench->line + DECISIONS) % bench->n_lines;
-	return disturbed ? 0 : sum;
+	return sum;
 }
 
 /* Two threads, and one: the mean of the two cores, which need not be alike. @return false when disturbed. */
 static bool scale(struct bench *bench, bool reads, double *one, double *two)
 {
-	double first = throughput(bench, 0, 0, reads), second = throughput(bench, 1, 1, reads);
+	bool disturbed = false;
+	double first = throughput(bench, 0, 0, reads, &disturbed), second = throughput(bench, 1, 1, reads, &disturbed);
 
 	*one = (first + second) / 2;
-	*two = throughput(bench, 0, 1, reads);
-	return first != 0 && second != 0 && *two != 0;
+	*two = throughput(bench, 0, 1, reads, &disturbed);
+	return !disturbed;
 }
 
 /* The same for threads. */
-static bool compare_threads(struct bench *bench)
+static void compare_threads(struct bench *bench)
 {
 	double one[ROUNDS], two[ROUNDS], ratio[ROUNDS], reads[ROUNDS];
-	int k = 0;
+	int k = 0, tries = 0;
 
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
 		printf("threads  not measured: one core\n");
-		return true;
+		return;
 	}
 	bench->push_us = 0;
-	for (int i = 0; i < TRIES && k < ROUNDS; i++) {
+	for (int i = 0; i < TRIES && k < ROUNDS; i++, tries++) {
 		double read_one, read_two;
 
-		if (!scale(bench, true, &read_one, &read_two) || !scale(bench, false, &one[k], &two[k]))
+		bool quiet = scale(bench, true, &read_one, &read_two);
+
+		quiet = scale(bench, false, &one[k], &two[k]) && quiet;
+		if (!quiet && i < TRIES - ROUNDS) /* the last ones count in any case */
 			continue;
 		ratio[k] = two[k] / one[k];
 		reads[k] = read_two / read_one;
 		k++;
 	}
-	if (!enough(k, "threads"))
-		return false;
+	warn_if_disturbed(tries, "threads");
 	printf("threads  one %.2f, two %.2f million decisions a second\n", median(one, k) / 1e6, median(two, k) / 1e6);
 	printf("         ratio %.2f, aim at least 1.7 (plain random reads: %.2f)\n", median(ratio, k),
 	       median(reads, k));
-	return true;
 }
 
 int main(void)
@@ -428,7 +425,6 @@ int main(void)
 	const struct memory_store_config config = { .max_keys = CLIENTS, .now_us = pushed_clock, .context = &bench };
 	uint64_t before, grown;
 	struct store_stats stats;
-	bool measured;
 
 	if (sluice_policy_init(&bench.policy, SLUICE_SLIDING_LOG, LIMIT, WINDOW_US, 0, NULL) != SLUICE_OK)
 		die("the policy is refused");
@@ -447,9 +443,9 @@ int main(void)
 	printf("         aim at most 128; a sorted set of strings takes 496\n");
 	shuffle_keys(&bench);
 	make_lines(&bench, grown);
-	measured = compare_with_misses(&bench, "denied", 0);
-	measured = compare_with_misses(&bench, "allowed", PUSH_US) && measured;
-	measured = compare_threads(&bench) && measured;
+	compare_with_misses(&bench, "denied", 0);
+	compare_with_misses(&bench, "allowed", PUSH_US);
+	compare_threads(&bench);
 	store_close(bench.store);
-	return measured && bench.sink != 0 ? 0 : 1; /* the sink never is: the reads sum up */
+	return bench.sink != 0 ? 0 : 1; /* it never is 0: the reads sum up */
 }
