@@ -2,12 +2,21 @@
 /*
  * redirect.c: GET /<code>: to where the link points.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "app/app.h"
 #include "base/log.h"
 #include "links/code.h"
 #include "links/url.h"
+
+/* Whoever can write to the database must not be able to write our header fields. */
+static void answer_damaged(struct request *r)
+{
+	log_error("link %s: its row is damaged, or its URL holds bytes that can't be sent; delete or mend it",
+	          r->link.code);
+	app_answer_error(r, 500, "The stored URL is damaged", 0);
+}
 
 static void answer_missing(struct request *r)
 {
@@ -44,14 +53,14 @@ void redirect_resume(struct request *r)
 		answer_missing(r);
 		return;
 	default:
-		app_answer_error(r, 503, "Links are not available now", 1);
+		if (r->link.error == -EBADMSG)
+			answer_damaged(r);
+		else
+			app_answer_error(r, 503, "Links are not available now", 1);
 		return;
 	}
-	/* Checked on the way in, and again here: whoever can write to the database must not be able to write our
-	 * header fields. */
-	if (!url_bytes_ok(r->link.url, r->link.url_len)) {
-		log_error("link %s: its URL holds bytes that can't be sent; delete or mend that row", r->link.code);
-		app_answer_error(r, 500, "The stored URL is damaged", 0);
+	if (!url_bytes_ok(r->link.url, r->link.url_len)) { /* checked on the way in, and again here */
+		answer_damaged(r);
 		return;
 	}
 	response.fields[response.fields_n].name = "Location";

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/flags.h"
@@ -42,20 +43,46 @@ static int wrong_action(const char *action)
 
 /* --links wins over SLUICE_LINKS, which wins over the default; checked as `sluice serve` checks it.
  * @return 0 or the exit status. */
+void print_escaped(const char *text, size_t len, size_t most)
+{
+	for (size_t i = 0; i < len && i < most; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (c >= 0x20 && c <= 0x7e)
+			fputc(c, stderr);
+		else
+			fprintf(stderr, "\\x%02x", c);
+	}
+	if (len > most)
+		fputs("...", stderr);
+}
+
+/* The two names of the one setting that matters here; the others are none of our business.
+ * @return 0, or what is wrong in `error`. */
+static int load_variables(struct config *config, struct config_error *error)
+{
+	static const char *const names[] = { "SLUICE_LINKS=", "SLUICE_LINKS_STORE=" };
+	char *found[3] = { NULL };
+	size_t n = 0;
+
+	for (size_t i = 0; i < 2; i++) {
+		for (char **variable = environ; *variable != NULL; variable++) {
+			if (strncmp(*variable, names[i], strlen(names[i])) == 0) {
+				found[n++] = *variable;
+				break;
+			}
+		}
+	}
+	return config_load_env(config, found, error);
+}
+
 static int find_store(struct config *config, const char *flag)
 {
-	const char *value = getenv("SLUICE_LINKS");
 	struct config_error error;
-	char variable[CONFIG_TEXT_MAX + 32];
-	char *const environment[] = { variable, NULL };
 
 	config_defaults(config);
-	if (flag == NULL && value != NULL) {
-		if ((size_t)snprintf(variable, sizeof variable, "SLUICE_LINKS=%s", value) >= sizeof variable)
-			return wrong_usage("SLUICE_LINKS is too long", "");
-		if (config_load_env(config, environment, &error) != 0)
-			return wrong_usage(error.text, "");
-	}
+	if (flag == NULL && load_variables(config, &error) != 0)
+		return wrong_usage(error.text, "");
 	if (flag != NULL && config_set_flag(config, "links", flag, &error) != 0)
 		return wrong_usage(error.text, "");
 	if (strcmp(config->links.store, "sqlite::memory:") == 0)

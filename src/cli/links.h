@@ -17,4 +17,8 @@ struct links_job {
 int links_import(const struct links_job *job);
 int links_export(const struct links_job *job);
 
+/** Writes text that came from outside to standard error: cut to `most` bytes, and nothing in it can command the
+ * terminal. */
+void print_escaped(const char *text, size_t len, size_t most);
+
 #endif

@@ -35,7 +35,9 @@ struct export
 static int complain(struct export *export, const char *what, const char *why)
 {
 	progress_clear(&export->progress);
-	fprintf(stderr, "sluice links export: %s: %s\n", what, why);
+	fprintf(stderr, "sluice links export: %s: ", what);
+	print_escaped(why, strlen(why), strlen(why));
+	fputc('\n', stderr);
 	return -1;
 }
 

@@ -59,25 +59,11 @@ static ssize_t read_input(void *context, void *bytes, size_t size)
 	return got < 0 ? -errno : got;
 }
 
-/* Shows text that came from outside: cut, and nothing in it can command the terminal. */
-static void print_escaped(const char *text, size_t len, size_t most)
-{
-	for (size_t i = 0; i < len && i < most; i++) {
-		unsigned char c = (unsigned char)text[i];
-
-		if (c >= 0x20 && c <= 0x7e)
-			fputc(c, stderr);
-		else
-			fprintf(stderr, "\\x%02x", c);
-	}
-	if (len > most)
-		fputs("...", stderr);
-}
-
 static void report(struct import *import, uint64_t line, const char *why, const char *value, size_t value_len)
 {
 	progress_clear(&import->progress);
-	fprintf(stderr, "%s:%llu: ", import->name, (unsigned long long)line);
+	print_escaped(import->name, strlen(import->name), strlen(import->name));
+	fprintf(stderr, ":%llu: ", (unsigned long long)line);
 	print_escaped(why, strlen(why), strlen(why));
 	if (value != NULL) {
 		fputs(": ", stderr);

@@ -124,7 +124,7 @@ int db_find_code(struct db *db, const unsigned char sha256[32], char code[LINK_C
 			memcpy(code, sqlite3_column_blob(statement, 0), (size_t)len);
 			code[len] = '\0';
 		}
-		rc = *found ? SQLITE_DONE : SQLITE_CORRUPT;
+		rc = *found ? SQLITE_DONE : DB_ROW_DAMAGED;
 	}
 	sqlite3_reset(statement);
 	return rc == SQLITE_DONE ? SQLITE_OK : rc;
@@ -146,7 +146,7 @@ int db_find_url(struct db *db, const char *code, char *url, size_t *url_len, boo
 			url[len] = '\0';
 			*url_len = (size_t)len;
 		}
-		rc = *found ? SQLITE_DONE : SQLITE_CORRUPT;
+		rc = *found ? SQLITE_DONE : DB_ROW_DAMAGED;
 	}
 	sqlite3_reset(statement);
 	return rc == SQLITE_DONE ? SQLITE_OK : rc;
@@ -237,6 +237,25 @@ void db_each_start(struct db *db)
 	sqlite3_reset(db->statement[DB_EACH]);
 }
 
+/* A code that is none of ours keeps its beginning, to be named by, and gets an end that no code has, so that it is not
+ * taken for another. */
+static void read_code(char code[LINK_CODE_MAX + 1], const char *bytes, size_t len)
+{
+	size_t kept = len;
+
+	if (len > 0 && memchr(bytes, '\0', len) != NULL)
+		kept = strlen(bytes);
+	if (kept == len && len <= LINK_CODE_MAX) {
+		memcpy(code, len > 0 ? bytes : "", len);
+		code[len] = '\0';
+		return;
+	}
+	if (kept > LINK_CODE_MAX - 3)
+		kept = LINK_CODE_MAX - 3;
+	memcpy(code, bytes, kept);
+	memcpy(code + kept, "...", 4);
+}
+
 int db_each_next(struct db *db, struct link_record *record)
 {
 	sqlite3_stmt *statement = db->statement[DB_EACH];
@@ -247,10 +266,7 @@ int db_each_next(struct db *db, struct link_record *record)
 		return rc;
 	}
 	len = sqlite3_column_bytes(statement, 0);
-	if (len < 1 || len > LINK_CODE_MAX)
-		return SQLITE_CORRUPT;
-	memcpy(record->code, sqlite3_column_blob(statement, 0), (size_t)len);
-	record->code[len] = '\0';
+	read_code(record->code, sqlite3_column_blob(statement, 0), len > 0 ? (size_t)len : 0);
 	record->url = sqlite3_column_blob(statement, 1);
 	record->url_len = (size_t)sqlite3_column_bytes(statement, 1);
 	record->created_us = (uint64_t)sqlite3_column_int64(statement, 2);

@@ -34,6 +34,9 @@ enum db_statement {
 	DB_STATEMENTS,
 };
 
+/* What the look-ups answer for a row that this program can't have written: the fault of that row alone. */
+#define DB_ROW_DAMAGED SQLITE_MISMATCH
+
 struct db {
 	sqlite3 *handle;
 	sqlite3_stmt *statement[DB_STATEMENTS];

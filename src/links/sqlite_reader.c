@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sqlite_reader.c: the threads that look up what the cache does not hold, each on a connection of its own. */
+#include <errno.h>
 #include <string.h>
 
 #include "links/sqlite_store.h"
@@ -18,6 +19,12 @@ int store_lookup(struct sqlite_store *store, struct db *db, struct links_op *op,
 		rc = db_find_code(db, op->store_key, op->code, &found);
 		if (found)
 			cache_put(store->by_url, op->store_key, sizeof op->store_key, op->code, strlen(op->code));
+	}
+	/* A damaged row says nothing of the database, and any client can ask for it. */
+	if (rc == DB_ROW_DAMAGED) {
+		*ended = true;
+		store_finish(store, op, LINKS_FAILED, -EBADMSG);
+		return SQLITE_OK;
 	}
 	health_note(store, HEALTH_READ, rc, db);
 	if (rc != SQLITE_OK || (!found && op->verb == LINKS_CREATE))
