@@ -107,20 +107,21 @@ static void divide(struct sluice_policy *part, const struct sluice_policy *whole
 /* Submits to the in-process store, under this server's part of the limits. */
 static int submit_local(struct failure *failure, struct store_op *op)
 {
+	const unsigned n = op->n;
 	uint32_t servers = __atomic_load_n(&failure->servers, __ATOMIC_RELAXED);
-	const struct sluice_policy *wholes[STORE_TAKES_MAX] = { NULL };
+	const struct sluice_policy *wholes[STORE_TAKES_MAX];
 	struct sluice_policy parts[STORE_TAKES_MAX];
 	int rc;
 
 	if (servers == 1)
 		return store_submit(failure->local, op);
-	for (unsigned i = 0; i < op->n; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		wholes[i] = op->takes[i].policy;
 		divide(&parts[i], wholes[i], servers);
 		op->takes[i].policy = &parts[i];
 	}
 	rc = store_submit(failure->local, op);
-	for (unsigned i = 0; i < op->n; i++)
+	for (unsigned i = 0; i < n; i++)
 		op->takes[i].policy = wholes[i];
 	return rc;
 }
