@@ -611,6 +611,17 @@ static unsigned count_lines_with(const char *path, const char *part)
 	return n;
 }
 
+/* The store is ready a moment before it has said so. */
+static void wait_for_line(const char *path, const char *part)
+{
+	uint64_t start_us = clock_mono_us();
+
+	while (count_lines_with(path, part) == 0) {
+		assert_true(clock_mono_us() - start_us < PATIENCE_US);
+		usleep(1000);
+	}
+}
+
 static void wait_ready(struct links *links, bool ready)
 {
 	uint64_t start_us = clock_mono_us();
@@ -669,6 +680,7 @@ static void test_disk_full(void **state)
 	links_click(links, code, 1);
 	limit_file_size(wal, RLIM_INFINITY);
 	wait_ready(links, true); /* without an operation of ours */
+	wait_for_line(log, "can be written again");
 	dup2(before, STDERR_FILENO);
 	close(before);
 	assert_int_equal(count_lines_with(log, "can't be written"), 1);
