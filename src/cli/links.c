@@ -28,21 +28,6 @@ static const char usage[] =
 	"rows that are refused are named on standard error, and an import can be run again. Both may run beside a\n"
 	"server. Exit status: 0, 1 when it failed or a row was refused, 2 for wrong usage, 130 when interrupted.\n";
 
-static int wrong_usage(const char *why, const char *what)
-{
-	fprintf(stderr, "sluice links: %s%s; see sluice links --help\n", why, what);
-	return 2;
-}
-
-static int wrong_action(const char *action)
-{
-	char quoted[WHY_QUOTED_MAX];
-
-	return wrong_usage(why_quote(action, quoted), " is neither import nor export");
-}
-
-/* --links wins over SLUICE_LINKS, which wins over the default; checked as `sluice serve` checks it.
- * @return 0 or the exit status. */
 void print_escaped(const char *text, size_t len, size_t most)
 {
 	for (size_t i = 0; i < len && i < most; i++) {
@@ -55,6 +40,22 @@ void print_escaped(const char *text, size_t len, size_t most)
 	}
 	if (len > most)
 		fputs("...", stderr);
+}
+
+static int wrong_usage(const char *why, const char *what)
+{
+	fputs("sluice links: ", stderr);
+	print_escaped(why, strlen(why), strlen(why));
+	print_escaped(what, strlen(what), strlen(what));
+	fputs("; see sluice links --help\n", stderr);
+	return 2;
+}
+
+static int wrong_action(const char *action)
+{
+	char quoted[WHY_QUOTED_MAX];
+
+	return wrong_usage(why_quote(action, quoted), " is neither import nor export");
 }
 
 /* The two names of the one setting that matters here; the others are none of our business.
@@ -76,6 +77,8 @@ static int load_variables(struct config *config, struct config_error *error)
 	return config_load_env(config, found, error);
 }
 
+/* --links wins over the environment, which wins over the default; checked as `sluice serve` checks it.
+ * @return 0 or the exit status. */
 static int find_store(struct config *config, const char *flag)
 {
 	struct config_error error;

@@ -35,7 +35,9 @@ struct export
 static int complain(struct export *export, const char *what, const char *why)
 {
 	progress_clear(&export->progress);
-	fprintf(stderr, "sluice links export: %s: ", what);
+	fputs("sluice links export: ", stderr);
+	print_escaped(what, strlen(what), strlen(what));
+	fputs(": ", stderr);
 	print_escaped(why, strlen(why), strlen(why));
 	fputc('\n', stderr);
 	return -1;

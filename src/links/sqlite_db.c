@@ -290,10 +290,7 @@ int db_errno(int result)
 	case SQLITE_READONLY:
 	case SQLITE_PERM:
 		return -EROFS;
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
-		return -EBADMSG;
 	default:
-		return -EIO;
+		return -EIO; /* -EBADMSG is kept for a damaged row */
 	}
 }
