@@ -8,10 +8,10 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
-#include "config/config.h"
+#include "cli/flags.h"
+#include "cli/settings.h"
 
 static const char usage[] =
 	"usage: sluice %s KEY [--config FILE] [--limiter URL]\n\n"
@@ -25,38 +25,26 @@ static const struct option options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-/* @return 0, or -1 with `error` set. */
-static int load(struct config *config, const char *file, const char *limiter, struct config_error *error)
-{
-	config_defaults(config);
-	if (file != NULL && config_load_file(config, file, error) != 0)
-		return -1;
-	if (config_load_env(config, environ, error) != 0)
-		return -1;
-	if (limiter != NULL && config_set_flag(config, "limiter", limiter, error) != 0)
-		return -1;
-	return config_check(config, error);
-}
-
 int cli_inspect(int argc, char **argv)
 {
-	const char *file = NULL, *limiter = NULL;
+	struct settings settings = { 0 };
 	struct config_error error;
 	struct config *config;
 	int option, failed;
 
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option == 'h') {
-			printf(usage, argv[0]);
-			return 0;
+	while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		if (option == 'h')
+			return printf(usage, argv[0]) < 0 ? 1 : 0;
+		if (option == '?' || option == ':')
+			return flags_complain(argv[0], option, argv, options);
+		if (option == 'c') {
+			settings.file = optarg;
+		} else { /* the last one counts */
+			settings.flags[0].name = "limiter";
+			settings.flags[0].value = optarg;
+			settings.flags_n = 1;
 		}
-		if (option == '?') {
-			fprintf(stderr, "sluice %s: what is \"%s\"? See sluice %s --help\n", argv[0], argv[optind - 1],
-			        argv[0]);
-			return 2;
-		}
-		*(option == 'c' ? &file : &limiter) = optarg;
 	}
 	if (argc - optind != 1) {
 		fprintf(stderr, usage, argv[0]);
@@ -67,7 +55,7 @@ int cli_inspect(int argc, char **argv)
 		fprintf(stderr, "sluice %s: out of memory\n", argv[0]);
 		return 1;
 	}
-	failed = load(config, file, limiter, &error);
+	failed = settings_load(&settings, config, &error);
 	if (failed)
 		fprintf(stderr, "sluice %s: %s\n", argv[0], error.text);
 	else

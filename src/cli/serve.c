@@ -5,26 +5,12 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/flags.h"
+#include "cli/settings.h"
 #include "server/server.h"
-
-#define FLAGS_MAX 32
-
-struct flag {
-	const char *name, *value;
-};
-
-/* Where settings come from; kept so that SIGHUP can read them again. */
-struct sources {
-	const char *file;
-	struct flag flags[FLAGS_MAX];
-	size_t flags_n;
-};
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, 'c' },
@@ -51,24 +37,13 @@ static const char usage[] =
 	"\n"
 	"Flags win over environment variables, which win over the file. docs/config.md has every setting.\n";
 
-static int load(void *context, struct config *config, struct config_error *error)
+static int reload(void *context, struct config *config, struct config_error *error)
 {
-	const struct sources *sources = context;
-
-	config_defaults(config);
-	if (sources->file != NULL && config_load_file(config, sources->file, error) != 0)
-		return -1;
-	if (config_load_env(config, environ, error) != 0)
-		return -1;
-	for (size_t i = 0; i < sources->flags_n; i++) {
-		if (config_set_flag(config, sources->flags[i].name, sources->flags[i].value, error) != 0)
-			return -1;
-	}
-	return config_check(config, error);
+	return settings_load(context, config, error);
 }
 
 /* @return 0 to go on, or the exit status + 1. */
-static int read_flags(struct sources *sources, int argc, char **argv)
+static int read_flags(struct settings *settings, int argc, char **argv)
 {
 	int option, index;
 
@@ -79,9 +54,10 @@ static int read_flags(struct sources *sources, int argc, char **argv)
 		if (option == '?' || option == ':')
 			return flags_complain("serve", option, argv, options) + 1;
 		if (option == 'c') {
-			sources->file = optarg;
-		} else if (sources->flags_n < FLAGS_MAX) {
-			sources->flags[sources->flags_n++] = (struct flag){ options[index].name, optarg };
+			settings->file = optarg;
+		} else if (settings->flags_n < SETTINGS_FLAGS_MAX) {
+			settings->flags[settings->flags_n].name = options[index].name;
+			settings->flags[settings->flags_n++].value = optarg;
 		} else {
 			fputs("sluice serve: too many flags\n", stderr);
 			return 3;
@@ -96,10 +72,10 @@ static int read_flags(struct sources *sources, int argc, char **argv)
 
 int cli_serve(int argc, char **argv)
 {
-	struct sources sources = { 0 };
+	struct settings settings = { 0 };
 	struct config_error error;
 	struct config *config;
-	int status = read_flags(&sources, argc, argv);
+	int status = read_flags(&settings, argc, argv);
 
 	if (status != 0)
 		return status - 1;
@@ -108,13 +84,13 @@ int cli_serve(int argc, char **argv)
 		fputs("sluice serve: out of memory\n", stderr);
 		return 1;
 	}
-	if (load(&sources, config, &error) != 0) {
+	if (settings_load(&settings, config, &error) != 0) {
 		fprintf(stderr, "sluice serve: %s\n", error.text);
 		free(config);
 		return 2;
 	}
 	log_set_level((enum log_level)config->log.level);
-	status = server_run(&(struct server_options){ .config = config, .reload = load, .context = &sources });
+	status = server_run(&(struct server_options){ .config = config, .reload = reload, .context = &settings });
 	free(config);
 	return status;
 }
