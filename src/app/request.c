@@ -97,6 +97,7 @@ static void ask_limiter(struct request *r, const struct client *client)
 	if (r->take.n == 0)
 		return;
 	r->take.verb = STORE_TAKE;
+	r->take.thread = (uint16_t)r->worker->index;
 	r->take.error = 0;
 	r->take.decider = STORE_BY_STORE;
 	r->take.deadline_us = r->http.started_us + r->worker->app->config->limiter.timeout_us;
@@ -205,6 +206,7 @@ void app_submit_link(struct request *r)
 	int result;
 
 	r->link.mailbox = r->worker->mailbox;
+	r->link.thread = (uint16_t)r->worker->index;
 	r->link.done = on_linked;
 	r->state = REQUEST_LINKING;
 	result = links_submit(r->worker->app->links, &r->link);

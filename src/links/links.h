@@ -9,7 +9,10 @@
  *     before links_submit() returned), or refuses it (a negative errno: nothing happened, no callback;
  *     -EAGAIN: the queue is full, come back later).
  *  3. A pending op can't be withdrawn.
- *  4. links_close() only after every op has ended. It writes what is still in memory (clicks).
+ *  4. links_attach() ties a loop thread, known by its mailbox and its number, to the store before its first
+ *     op, links_detach() unties it after its last one has ended.
+ *  5. links_close() only after every op has ended and every thread has been detached, its loop run to the end.
+ *     It writes what is still in memory (clicks).
  *
  * A create is answered only when its link is durable: it survives `kill -9` and a power cut.
  *
@@ -45,6 +48,7 @@ enum links_outcome {
 struct links_op {
 	enum links_verb verb;
 	struct mailbox *mailbox; /* of the submitting loop thread */
+	uint16_t thread;         /* its number */
 	void (*done)(struct links_op *op);
 
 	char code[LINK_CODE_MAX + 1]; /* in or out, NUL-terminated */
@@ -76,6 +80,8 @@ struct links;
 
 struct links_class {
 	const char *name;
+	int (*attach)(struct links *links, unsigned thread, struct uv_loop_s *loop); /* NULL: needs no loop */
+	void (*detach)(struct links *links, unsigned thread);                 /* NULL likewise */
 	int (*submit)(struct links *links, struct links_op *op);
 	/* Counts one visit of `code`, to be written soon. Never blocks on I/O, never fails. */
 	void (*click)(struct links *links, const char *code, uint64_t wall_us);
@@ -87,6 +93,20 @@ struct links_class {
 struct links {
 	const struct links_class *class;
 };
+
+/** Ties loop thread `thread` to the store: from now on it may submit. The handles that it makes on the loop are its own.
+ *  @return 0 or a negative errno. Loop thread, or before that thread runs. */
+static inline int links_attach(struct links *links, unsigned thread, struct uv_loop_s *loop)
+{
+	return links->class->attach != NULL ? links->class->attach(links, thread, loop) : 0;
+}
+
+/** Closes the store's handles on the loop; the loop must run until they are gone. Loop thread. */
+static inline void links_detach(struct links *links, unsigned thread)
+{
+	if (links->class->detach != NULL)
+		links->class->detach(links, thread);
+}
 
 static inline int links_submit(struct links *links, struct links_op *op)
 {

@@ -36,6 +36,8 @@ static void finish(struct worker *worker)
 	uv_close((uv_handle_t *)&worker->tick, NULL);
 	http_close(worker->http);
 	worker->http = NULL;
+	store_detach(worker->config.app->store, (unsigned)worker->config.index);
+	links_detach(worker->config.app->links, (unsigned)worker->config.index);
 	mailbox_close(&worker->mailbox);
 }
 
@@ -104,6 +106,11 @@ static int set_up(struct worker *worker)
 		if (worker->app.access == NULL)
 			return -errno;
 	}
+	err = store_attach(worker->config.app->store, (unsigned)worker->config.index, &worker->loop);
+	if (err == 0)
+		err = links_attach(worker->config.app->links, (unsigned)worker->config.index, &worker->loop);
+	if (err != 0)
+		return err;
 	worker->http = http_open(&worker->loop, &worker->config.http, &app_handler, &worker->app);
 	return worker->http != NULL ? 0 : -errno;
 }

@@ -232,6 +232,16 @@ static int submit(struct store *store, struct store_op *op)
 	return -EINVAL;
 }
 
+static int attach(struct store *store, unsigned thread, struct uv_loop_s *loop)
+{
+	return store_attach(((struct failure *)store)->inner, thread, loop);
+}
+
+static void detach(struct store *store, unsigned thread)
+{
+	store_detach(((struct failure *)store)->inner, thread);
+}
+
 static void tend(struct store *store)
 {
 	struct failure *failure = (struct failure *)store;
@@ -274,6 +284,8 @@ static void close_store(struct store *store)
 
 static const struct store_class failure_class = {
 	.name = "failure",
+	.attach = attach,
+	.detach = detach,
 	.submit = submit,
 	.tend = tend,
 	.stats = stats,

@@ -13,7 +13,10 @@
  *     never before store_submit() returned), or refuses it (a negative errno: nothing happened,
  *     no callback comes).
  *  3. A pending op can't be withdrawn; who loses interest waits for `done` all the same.
- *  4. store_close() only after every op has ended.
+ *  4. Each loop thread that submits has a number below the `threads` that the store was opened with,
+ *     says it in op->thread, and ties its loop to the store with store_attach() before its first op and
+ *     unties it with store_detach() after its last one has ended. A store never moves an op to another thread.
+ *  5. store_close() only after every op has ended and every thread has been detached, its loop run to the end.
  *
  * Leaves out: what a key is made of (policy/), what is said to the client (app/).
  */
@@ -25,6 +28,8 @@
 #include <stdint.h>
 
 #include "sluice/limiter.h"
+
+struct uv_loop_s; /* of libuv */
 
 #define STORE_TAKES_MAX 8
 #define STORE_KEY_MAX 255 /* bytes */
@@ -62,7 +67,8 @@ enum store_decider { STORE_BY_STORE, STORE_BY_LOCAL, STORE_BY_OPEN, STORE_BY_CLO
 /* An op that breaks the bounds below, or in which a key comes twice, is refused with -EINVAL. */
 struct store_op {
 	enum store_verb verb;
-	uint8_t n; /* 1 to STORE_TAKES_MAX */
+	uint8_t n;       /* 1 to STORE_TAKES_MAX */
+	uint16_t thread; /* number of the submitting loop thread */
 	struct store_take takes[STORE_TAKES_MAX];
 	uint64_t deadline_us; /* clock_mono_us() after which an answer is of no use */
 	void (*done)(struct store_op *op);
@@ -92,8 +98,10 @@ struct store; /* the head of every store; see struct store_class */
 
 struct store_class {
 	const char *name;
+	int (*attach)(struct store *store, unsigned thread, struct uv_loop_s *loop); /* NULL: needs no loop */
+	void (*detach)(struct store *store, unsigned thread);                 /* NULL likewise */
 	int (*submit)(struct store *store, struct store_op *op);
-	/* A little housekeeping; called on each loop thread some times a second. */
+	/* A little housekeeping; called on each loop thread some times a second. Never after its detach. */
 	void (*tend)(struct store *store);
 	void (*stats)(struct store *store, struct store_stats *out);
 	/* @return true when decisions can be had. */
@@ -104,6 +112,20 @@ struct store_class {
 struct store {
 	const struct store_class *class;
 };
+
+/** Ties loop thread `thread` to the store: from now on it may submit. Its handles on the loop belong to the store.
+ *  @return 0 or a negative errno. Loop thread, or before that thread runs. */
+static inline int store_attach(struct store *store, unsigned thread, struct uv_loop_s *loop)
+{
+	return store->class->attach != NULL ? store->class->attach(store, thread, loop) : 0;
+}
+
+/** Closes the store's handles on the loop; the loop must run until they are gone. Loop thread. */
+static inline void store_detach(struct store *store, unsigned thread)
+{
+	if (store->class->detach != NULL)
+		store->class->detach(store, thread);
+}
 
 static inline int store_submit(struct store *store, struct store_op *op)
 {

@@ -58,7 +58,12 @@ static void remote_close(struct store *store)
 }
 
 static const struct store_class remote_class = {
-	"remote", remote_submit, remote_tend, remote_stats, remote_ready, remote_close,
+	.name = "remote",
+	.submit = remote_submit,
+	.tend = remote_tend,
+	.stats = remote_stats,
+	.ready = remote_ready,
+	.close = remote_close,
 };
 
 static void remote_finish(struct remote *remote)

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/redis/buffer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ROOM_FIRST 1024
+
+/* @return where `len` more bytes may be written, or NULL. */
+static char *reserve(struct redis_buffer *buffer, size_t len)
+{
+	size_t room = buffer->room > 0 ? buffer->room : ROOM_FIRST;
+	char *bytes;
+
+	if (buffer->failed)
+		return NULL;
+	if (len <= buffer->room - buffer->len)
+		return buffer->bytes + buffer->len;
+	while (room - buffer->len < len && room <= SIZE_MAX / 2)
+		room *= 2;
+	bytes = room - buffer->len >= len ? realloc(buffer->bytes, room) : NULL;
+	if (bytes == NULL) {
+		buffer->failed = true;
+		return NULL;
+	}
+	buffer->bytes = bytes;
+	buffer->room = room;
+	return bytes + buffer->len;
+}
+
+void redis_buffer_add(struct redis_buffer *buffer, const void *bytes, size_t len)
+{
+	char *to = reserve(buffer, len);
+
+	if (to == NULL || len == 0)
+		return;
+	memcpy(to, bytes, len);
+	buffer->len += len;
+}
+
+/* Writes `<mark><number>\r\n`. */
+static void add_head(struct redis_buffer *buffer, char mark, uint64_t number)
+{
+	char text[24], *end = text + sizeof text, *at = end;
+
+	*--at = '\n';
+	*--at = '\r';
+	do {
+		*--at = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	*--at = mark;
+	redis_buffer_add(buffer, at, (size_t)(end - at));
+}
+
+void redis_command_begin(struct redis_buffer *buffer, unsigned words)
+{
+	add_head(buffer, '*', words);
+}
+
+void redis_command_word(struct redis_buffer *buffer, const void *bytes, size_t len)
+{
+	redis_command_word2(buffer, bytes, len, "", 0);
+}
+
+void redis_command_word2(struct redis_buffer *buffer, const void *first, size_t first_len, const void *second,
+                         size_t second_len)
+{
+	add_head(buffer, '$', (uint64_t)first_len + second_len);
+	redis_buffer_add(buffer, first, first_len);
+	redis_buffer_add(buffer, second, second_len);
+	redis_buffer_add(buffer, "\r\n", 2);
+}
+
+void redis_command_text(struct redis_buffer *buffer, const char *text)
+{
+	redis_command_word(buffer, text, strlen(text));
+}
+
+void redis_command_number(struct redis_buffer *buffer, uint64_t number)
+{
+	char text[20], *end = text + sizeof text, *at = end;
+
+	do {
+		*--at = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	redis_command_word(buffer, at, (size_t)(end - at));
+}
+
+void redis_buffer_cut(struct redis_buffer *buffer, size_t len)
+{
+	buffer->len = len;
+	buffer->failed = false;
+}
+
+void redis_buffer_clear(struct redis_buffer *buffer, size_t keep)
+{
+	if (buffer->room > keep)
+		redis_buffer_free(buffer);
+	redis_buffer_cut(buffer, 0);
+}
+
+void redis_buffer_free(struct redis_buffer *buffer)
+{
+	free(buffer->bytes);
+	*buffer = (struct redis_buffer){ 0 };
+}
