@@ -56,11 +56,13 @@ class Sluice:
     @param config  the text of its configuration file, or None.
     @param listen, links, limit, threads  flags; None leaves them to the file and the defaults.
     @param prepare  called with the folder before the start.
+    @param before  words before the command, which end in becoming it: to run it elsewhere.
     """
 
     def __init__(self, folder, config=None, listen="127.0.0.1:0", links="sqlite:sluice.db", limit=None, threads=None,
-                 arguments=(), env=None, prepare=None):
+                 arguments=(), env=None, prepare=None, before=()):
         self.folder = folder
+        self.before = list(before)
         self.env = env
         self.process = None
         self.address = None
@@ -88,8 +90,9 @@ class Sluice:
         self.stdout_path = self.folder / f"stdout.{self.starts}"
         self.stderr_path = self.folder / f"stderr.{self.starts}"
         with open(self.stdout_path, "wb") as out, open(self.stderr_path, "wb") as err:
-            self.process = subprocess.Popen([*DIES_WITH_US, binary(), *self.arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
-                                            stdout=out, stderr=err, env=clean_environment(self.env))
+            self.process = subprocess.Popen([*DIES_WITH_US, *self.before, binary(), *self.arguments], cwd=self.folder,
+                                            stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                                            env=clean_environment(self.env))
         wait_until(lambda: READY.search(self.stdout) or self.process.poll() is not None, what="the line that says ready")
         ready = READY.search(self.stdout)
         if ready is None:

@@ -50,6 +50,21 @@ class Answer:
         return f"{self.status} {self.fields} {self.body[:200]!r}"
 
 
+def parse_head(head):
+    """The answer that begins with these bytes, less the empty line; still without body. Strict."""
+    lines = head.split(b"\r\n")
+    start = STATUS_LINE.fullmatch(lines[0])
+    if start is None:
+        raise BrokenAnswer(f"not a status line: {lines[0]!r}")
+    fields = []
+    for line in lines[1:]:
+        field = FIELD.fullmatch(line)
+        if field is None:
+            raise BrokenAnswer(f"not a header field: {line!r}")
+        fields.append((field.group(1).decode(), field.group(2).decode()))
+    return Answer(int(start.group(1)), fields, b"")
+
+
 class Wire:
     """One TCP connection to the server."""
 
@@ -96,17 +111,7 @@ class Wire:
             if not self._more():
                 raise BrokenAnswer(f"the connection ended after {self.pending[:500]!r}")
         head, self.pending = self.pending.split(b"\r\n\r\n", 1)
-        lines = head.split(b"\r\n")
-        start = STATUS_LINE.fullmatch(lines[0])
-        if start is None:
-            raise BrokenAnswer(f"not a status line: {lines[0]!r}")
-        fields = []
-        for line in lines[1:]:
-            field = FIELD.fullmatch(line)
-            if field is None:
-                raise BrokenAnswer(f"not a header field: {line!r}")
-            fields.append((field.group(1).decode(), field.group(2).decode()))
-        answer = Answer(int(start.group(1)), fields, b"")
+        answer = parse_head(head)
         if not head_only and answer.status >= 200:
             answer.body = self._read_body(answer)
         return answer

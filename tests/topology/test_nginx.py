@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""deploy/nginx/sluice.conf, as it is, in front of two servers: what it tells them, what it lets through, what it asks twice."""
+import re
+import urllib.parse
+
+import pytest
+
+from plant.hosts import LB
+from support.waiting import wait_until
+from support.wire import Wire, build
+
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+
+
+@pytest.fixture
+def front(plant):
+    """nginx before two servers, each with a limiter and links of its own."""
+    plant.web(1, limit="off")
+    plant.web(2, limit="off")
+    plant.start_nginx()
+    return plant
+
+
+def ask(plant, data):
+    """Raw bytes to nginx, one answer back."""
+    with plant.network.on("load"), Wire(LB) as wire:
+        wire.send(data)
+        return wire.read_answer()
+
+
+def form(url):
+    return urllib.parse.urlencode({"url": url}).encode()
+
+
+def waiting_for(plant, host):
+    """How many bytes of requests lie unread at a host's port 80."""
+    listing = plant.run(host, "ss", "-Htn", "state", "established", "sport", "= :80")
+    return sum(int(line.split()[0]) for line in listing.splitlines())
+
+
+def test_nginx_accepts_it_and_has_nothing_to_warn_of(plant):
+    plant.start_nginx()
+    said = plant.nginx.check()
+    assert "test is successful" in said and "warn" not in said, said
+
+
+def test_it_names_all_web_servers_and_how_to_add_one(front):
+    assert {ask(front, build("GET", "/", [("Connection", "close")])).status for _ in range(4)} == {200}
+    assert {line["upstream"] for line in front.nginx.log(4)} == {"10.0.0.111:80", "10.0.0.112:80"}
+    front.web(3, limit="off")
+    front.nginx.add_server("10.0.0.113")
+
+    def joined():
+        assert ask(front, build("GET", "/", [("Connection", "close")])).status == 200
+        return front.webs[3].log()
+
+    wait_until(joined, what="the third server's first request")
+
+
+@pytest.mark.parametrize("field", ["X-Forwarded-For", "Forwarded", "x-forwarded-for"])
+def test_a_client_cannot_say_that_it_is_somebody_else(plant, field):
+    plant.web(1, limit="off")
+    plant.start_nginx()
+    said = "for=203.0.113.7" if field == "Forwarded" else "203.0.113.7"
+    answer = ask(plant, build("GET", "/", [(field, said), (field, said), ("Connection", "close")]))
+    assert answer.status == 200
+    assert [line["client"] for line in plant.webs[1].wait_for_log(1)] == ["10.0.0.160"]
+
+
+def test_a_denial_comes_through_untouched(plant):
+    web = plant.web(1, limit="1/60s")
+    plant.start_nginx()
+    assert ask(plant, build("GET", "/", [("Connection", "close")])).status == 200
+    through = ask(plant, build("GET", "/", [("Connection", "close")]))
+    direct = [web.get("/") for _ in range(2)][1]  # another client to Sluice: it comes past the proxy
+    assert (through.status, through.body) == (429, b'{"error":"Rate limit exceeded"}') == (direct.status, direct.body)
+    ours = {name for name, _ in direct.fields} - {"Date", "Connection"}
+    assert {"Retry-After", "RateLimit", "RateLimit-Policy", "Content-Type", "Content-Length"} <= ours
+    for name in ours:
+        was, came = (re.sub(r"t=\d+", "t=", one[name]) if name != "Retry-After" else "" for one in (direct, through))
+        assert was == came, name
+    assert 1 <= int(through["Retry-After"]) <= 60
+
+
+@pytest.mark.parametrize("url", ["http://sluice/elsewhere", "http://10.0.0.111/a//b/%2F?q=%20&r='\"#x", "https://example.com/" + "y" * 8172],
+                         ids=["of nginx's upstream", "odd", "longest"])
+def test_a_location_comes_through_byte_for_byte(plant, url):
+    plant.web(1, limit="off")
+    plant.start_nginx()
+    body = form(url)
+    code = ask(plant, build("POST", "/shorten", [FORM, ("Connection", "close")], body)).json["short_url"]
+    answer = ask(plant, build("GET", code, [("Connection", "close")]))
+    direct = plant.webs[1].get(code)
+    assert answer.status == 302 and answer["Location"] == direct["Location"]
+
+
+def test_what_is_for_the_operator_is_not_for_the_public(front):
+    paths = ["/metrics", "/readyz", "/healthz", "//metrics", "/./readyz", "/%6detrics", "/metrics?x=1", "/x/../metrics"]
+    for path in paths:
+        assert ask(front, build("GET", path, [("Connection", "close")])).status == 404
+    assert {line["upstream"] for line in front.nginx.log(len(paths))} == {"-"}, "a server was asked"
+
+
+def test_a_body_that_is_too_large_is_refused_by_sluice_in_its_words(front):
+    answer = ask(front, build("POST", "/shorten", [FORM, ("Connection", "close")], b"url=" + b"x" * 65536))
+    assert answer.status == 413 and "65536" in answer.error
+
+
+def test_a_client_of_http_1_0_needs_no_host(front):
+    with front.network.on("load"), Wire(LB) as wire:
+        wire.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert wire.read_end().startswith(b"HTTP/1.1 200 ")
+
+
+def test_connections_to_the_servers_are_kept(front):
+    for _ in range(40):
+        assert ask(front, build("GET", "/", [("Connection", "close")])).status == 200
+    for web in front.webs.values():
+        peers = front.run(web.host, "ss", "-Htn", "state", "established", "sport", "= :80").splitlines()
+        assert 1 <= len(peers) <= 2, peers  # one a worker of nginx
+        assert len(web.wait_for_log(20)) == 20
+
+
+@pytest.fixture
+def in_flight(front):
+    """A function that sends a request that web-1 has received and not read, and returns its future."""
+    def send(method, **request):
+        front.webs[1].signal(19)  # SIGSTOP: the system still takes connections and bytes in
+        target = {"target": LB, "method": method, "path": "/shorten" if method == "POST" else "/", **request}
+        both = [front.load.start(front.load.shoot(**target)) for _ in range(2)]  # in turn: one goes to each server
+        wait_until(lambda: any(one.done() for one in both) and waiting_for(front, "web-1") > 0,
+                   what="one answer from web-2, one request before web-1")
+        done, = [one.result() for one in both if one.done()]
+        assert done.status == 200, done
+        return next(one for one in both if not one.done())
+    return send
+
+
+def test_a_post_that_was_sent_is_never_sent_again(front, in_flight):
+    lost = in_flight("POST", fields=[FORM], body=form("https://example.com/"))
+    front.webs[1].kill()
+    shot = lost.result()
+    assert shot.status == 502 and shot.answer["Retry-After"] == "1" and shot.answer.error == "No server answered"
+    line = [line for line in front.nginx.log(2) if line["status"] == "502"]
+    assert [one["upstream"] for one in line] == ["10.0.0.111:80"], "it was passed on"
+    assert len(front.webs[2].wait_for_log(1)) == 1
+
+
+def test_a_get_that_was_sent_is_asked_of_another_server_once(front, in_flight):
+    lost = in_flight("GET")
+    front.webs[1].kill()
+    assert lost.result().status == 200
+    tried, = [line for line in front.nginx.log(2) if "," in line["upstream"]]
+    assert (tried["upstream"], tried["upstream_status"]) == ("10.0.0.111:80, 10.0.0.112:80", "502, 200")
+    assert len(front.webs[2].wait_for_log(2)) == 2
+
+
+def test_a_server_that_is_down_is_passed_by_and_comes_back(front):
+    """Nothing was sent to it, so nothing is counted twice: POSTs are passed on, too."""
+    get, post = {}, {"method": "POST", "path": "/shorten", "fields": [FORM], "body": form("https://example.com/")}
+    front.webs[1].kill()
+    shots = [front.load.do(front.load.shoot(LB, **request)) for _ in range(6) for request in (post, post, get)]
+    assert [shot.status for shot in shots] == [200] * 18
+    passed_on = [line for line in front.nginx.log(18) if "," in line["upstream"]]
+    assert 1 <= len(passed_on) <= 4, "max_fails=2, and each worker may be at one of its own at that time"
+    assert any("POST" in line["request"] for line in passed_on)
+    front.webs[1].start()
+
+    def back():
+        assert front.load.do(front.load.shoot(LB)).status == 200
+        return front.webs[1].log()
+
+    wait_until(back, what="requests to the server that came back")
+
+
+def test_a_server_that_is_cut_off_costs_a_second_and_no_error(front):
+    front.network.cut("web-1")
+    shots = [front.load.do(front.load.shoot(LB)) for _ in range(6)]
+    assert [shot.status for shot in shots] == [200] * 6
+    assert {line["upstream_status"] for line in front.nginx.log(6)} == {"504, 200", "200"}
+    front.network.mend("web-1")
+
+
+def test_without_any_server_the_error_is_told_in_json(plant):
+    plant.start_nginx()
+    shot = plant.load.do(plant.load.shoot(LB))
+    assert shot.status == 502 and shot.answer.error == "No server answered" and shot.answer["Retry-After"] == "1"
