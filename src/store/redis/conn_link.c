@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conn_link.c: one attempt to connect, and the socket that comes of it.
+ */
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "store/redis/conn_internal.h"
+
+#define READ_BYTES 16384
+#define READS_A_TURN 16
+
+static void free_link(struct redis_link *link)
+{
+	if (link->fd >= 0)
+		close(link->fd);
+	if (link->addresses != NULL)
+		freeaddrinfo(link->addresses);
+	redis_replies_free(link->replies);
+	free(link);
+}
+
+static void try_next(struct redis_link *link);
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+	struct redis_link *link = handle->data;
+
+	link->polling = false;
+	if (link->conn != NULL)
+		try_next(link);
+	else
+		free_link(link);
+}
+
+/* Closes the socket; on_poll_closed() goes on. */
+static void close_socket(struct redis_link *link)
+{
+	uv_close((uv_handle_t *)&link->poll, on_poll_closed);
+	close(link->fd);
+	link->fd = -1;
+}
+
+void conn_link_close(struct redis_conn *conn)
+{
+	struct redis_link *link = conn->link;
+
+	conn->link = NULL;
+	if (link == NULL)
+		return;
+	link->conn = NULL;
+	if (link->looking)
+		uv_cancel((uv_req_t *)&link->lookup); /* may be too late: on_lookup() comes in any case */
+	else if (!link->polling)
+		free_link(link);
+	else if (!uv_is_closing((uv_handle_t *)&link->poll))
+		close_socket(link);
+}
+
+static void on_event(uv_poll_t *poll, int status, int events);
+
+static void set_options(int fd)
+{
+	int on = 1, idle_s = 15, interval_s = 5, probes = 3;
+
+	/* None of these is needed for a right answer, so a kernel that refuses one is no reason to give up. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
+/* @return 0 when the socket is on its way, or a negative errno: nothing is left of it. */
+static int connect_to(struct redis_link *link, const struct addrinfo *address)
+{
+	int err = 0;
+	int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	set_options(fd);
+	/* EINTR: it goes on by itself (POSIX connect()), like EINPROGRESS. */
+	if (connect(fd, address->ai_addr, address->ai_addrlen) != 0 && errno != EINPROGRESS && errno != EINTR)
+		err = -errno;
+	if (err == 0)
+		err = uv_poll_init_socket(link->conn->config.loop, &link->poll, fd);
+	if (err != 0) {
+		close(fd);
+		return err;
+	}
+	link->poll.data = link;
+	link->polling = true;
+	link->fd = fd;
+	err = uv_poll_start(&link->poll, UV_WRITABLE, on_event);
+	if (err != 0) {
+		link->error = err;
+		close_socket(link); /* and so to the next */
+	}
+	return 0;
+}
+
+static void try_next(struct redis_link *link)
+{
+	while (link->next != NULL) {
+		const struct addrinfo *address = link->next;
+		int err;
+
+		link->next = address->ai_next;
+		err = connect_to(link, address);
+		if (err == 0)
+			return;
+		link->error = err;
+	}
+	conn_fail(link->conn, link->error, "no connection: %s", strerror(-link->error));
+}
+
+static void on_connected(struct redis_link *link)
+{
+	int err = 0;
+	socklen_t size = sizeof err;
+
+	if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &err, &size) != 0)
+		err = errno;
+	if (err != 0) {
+		link->error = -err;
+		close_socket(link);
+		return;
+	}
+	link->connected = true;
+	uv_poll_start(&link->poll, UV_READABLE, on_event);
+	conn_linked(link->conn);
+}
+
+static void on_event(uv_poll_t *poll, int status, int events)
+{
+	struct redis_link *link = poll->data;
+
+	if (!link->connected) {
+		on_connected(link);
+		return;
+	}
+	/* An error of the poll shows, in words, when the socket is read. */
+	if (status < 0 || (events & UV_READABLE) != 0)
+		conn_link_read(link);
+	if (link->conn == NULL || (events & UV_WRITABLE) == 0)
+		return;
+	link->blocked = false;
+	uv_poll_start(&link->poll, UV_READABLE, on_event);
+	conn_link_flush(link->conn);
+}
+
+/* Takes bytes of the server. */
+static void take_bytes(struct redis_link *link, const char *bytes, size_t len)
+{
+	const struct redisReply *reply;
+	int err = redis_replies_feed(link->replies, bytes, len);
+
+	while (err == 0 && link->conn != NULL) {
+		err = redis_replies_next(link->replies, &reply);
+		if (err != 0 || reply == NULL)
+			break;
+		conn_reply(link->conn, reply);
+	}
+	if (link->conn == NULL || err == 0)
+		return;
+	if (err == -ENOMEM)
+		conn_fail(link->conn, err, "out of memory for a reply");
+	else
+		conn_fail(link->conn, err, "what came is no reply of a Redis server, or far too large");
+}
+
+void conn_link_read(struct redis_link *link)
+{
+	char bytes[READ_BYTES];
+	ssize_t len = READ_BYTES;
+
+	if (!link->connected)
+		return;
+	for (unsigned n = 0; n < READS_A_TURN && len == READ_BYTES && link->conn != NULL; n++) {
+		do
+			len = recv(link->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+		while (len < 0 && errno == EINTR);
+		if (len > 0)
+			take_bytes(link, bytes, (size_t)len);
+		else if (len == 0)
+			conn_fail(link->conn, -ECONNRESET, "the server closed the connection");
+		else if (errno != EAGAIN && errno != EWOULDBLOCK)
+			conn_fail(link->conn, -ECONNRESET, "the connection broke: %s", strerror(errno));
+	}
+}
+
+void conn_link_flush(struct redis_conn *conn)
+{
+	struct redis_link *link = conn->link;
+	size_t len = conn->out.len - conn->sent;
+	ssize_t sent;
+
+	if (len == 0 || link->blocked)
+		return;
+	do
+		sent = send(link->fd, conn->out.bytes + conn->sent, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (sent < 0 && errno == EINTR);
+	conn->stats.writes++;
+	if (sent == (ssize_t)len) {
+		conn->sent = 0;
+		redis_buffer_clear(&conn->out, CONN_OUTPUT_KEEP);
+		return;
+	}
+	if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+		conn_fail(conn, -ECONNRESET, "the connection broke: %s", strerror(errno));
+		return;
+	}
+	conn->sent += sent > 0 ? (size_t)sent : 0;
+	if (conn->sent >= conn->out.len - conn->sent) {
+		memmove(conn->out.bytes, conn->out.bytes + conn->sent, conn->out.len - conn->sent);
+		redis_buffer_cut(&conn->out, conn->out.len - conn->sent);
+		conn->sent = 0;
+	}
+	link->blocked = true;
+	uv_poll_start(&link->poll, UV_READABLE | UV_WRITABLE, on_event);
+}
+
+static void on_lookup(uv_getaddrinfo_t *lookup, int status, struct addrinfo *addresses)
+{
+	struct redis_link *link = lookup->data;
+	unsigned n = 0;
+
+	link->looking = false;
+	link->addresses = addresses;
+	if (link->conn == NULL) {
+		free_link(link);
+		return;
+	}
+	if (status != 0) {
+		conn_fail(link->conn, status == UV_ENOMEM ? -ENOMEM : -EHOSTUNREACH, "the name can't be looked up: %s",
+		          uv_strerror(status));
+		return;
+	}
+	/* An address that swallows packets takes the whole attempt: begin with another one each time. */
+	for (const struct addrinfo *a = addresses; a != NULL; a = a->ai_next)
+		n++;
+	link->next = addresses;
+	for (n = n > 0 ? link->conn->failed % n : 0; n > 0; n--)
+		link->next = link->next->ai_next;
+	try_next(link);
+}
+
+void conn_link_open(struct redis_conn *conn)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+	struct redis_link *link = calloc(1, sizeof *link);
+	char port[8];
+	int err;
+
+	snprintf(port, sizeof port, "%u", conn->config.port);
+	if (link != NULL)
+		link->replies = redis_replies_new();
+	if (link == NULL || link->replies == NULL) {
+		free(link);
+		conn_fail(conn, -ENOMEM, "out of memory");
+		return;
+	}
+	link->fd = -1;
+	link->conn = conn;
+	link->error = -EHOSTUNREACH;
+	link->lookup.data = link;
+	conn->link = link;
+	err = uv_getaddrinfo(conn->config.loop, &link->lookup, on_lookup, conn->host, port, &hints);
+	link->looking = err == 0;
+	if (err != 0)
+		conn_fail(conn, err, "the name can't be looked up: %s", uv_strerror(err));
+}
