@@ -84,6 +84,14 @@ struct store_op {
 		struct store *store;
 		void (*done)(struct store_op *op);
 	} failure;
+
+	/* Likewise: the notes of deny.h. */
+	struct {
+		struct store *store;
+		void (*done)(struct store_op *op);
+		uint64_t sent_us, epoch;
+		uint64_t signature[2];
+	} deny;
 };
 
 struct store_stats {
@@ -92,6 +100,7 @@ struct store_stats {
 	uint64_t refused; /* operations refused, or left to the failure policy, because the store was full */
 	uint64_t expired; /* states dropped because they had become empty */
 	uint64_t errors;  /* operations that ended in an error */
+	uint64_t deny_hits, deny_entries; /* denials given without asking the store; denials remembered (deny.h) */
 };
 
 struct store; /* the head of every store; see struct store_class */

@@ -44,7 +44,7 @@ static void remote_tend(struct store *store)
 
 static void remote_stats(struct store *store, struct store_stats *out)
 {
-	*out = (struct store_stats){ 1, 2, 3, 4, 5 };
+	*out = (struct store_stats){ .keys = 1, .bytes = 2, .refused = 3, .expired = 4, .errors = 5 };
 }
 
 static bool remote_ready(struct store *store)
