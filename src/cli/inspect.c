@@ -60,10 +60,10 @@ int cli_inspect(int argc, char **argv)
 		fprintf(stderr, "sluice %s: %s\n", argv[0], error.text);
 	else
 		fprintf(stderr,
-		        "sluice %s: the limiter %s lives inside the running server, where no other program can reach "
+		        "sluice %s: the limiter memory: lives inside the running server, where no other program can reach "
 		        "it;\n"
 		        "its totals are on the server's /metrics page, and a restart forgets them all\n",
-		        argv[0], config->limiter.store);
+		        argv[0]);
 	free(config);
 	return failed ? 2 : 1;
 }

@@ -47,6 +47,11 @@ int config_check(const struct config *config, struct config_error *error)
 		snprintf(error->text, sizeof error->text, "%s: %s", schema_keys[i].path, why.text);
 		return -1;
 	}
+	if ((*config->limiter.tls_cert_file == '\0') != (*config->limiter.tls_key_file == '\0')) {
+		snprintf(error->text, sizeof error->text,
+		         "limiter.tls_cert_file: goes with limiter.tls_key_file; give both or neither");
+		return -1;
+	}
 	for (size_t i = 0; i < config->limits_n; i++) {
 		for (size_t j = 0; j < i; j++) {
 			if (strcmp(config->limits[i].name, config->limits[j].name) != 0)

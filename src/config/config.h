@@ -21,6 +21,7 @@
 
 #define CONFIG_LIMITS_MAX STORE_TAKES_MAX
 #define CONFIG_TEXT_MAX 256
+#define CONFIG_STORE_MAX 2048 /* of a URL of a store: it may name 16 hosts */
 #define CONFIG_LIST_MAX 64
 
 /* An address range. IPv4 is held as IPv4-mapped IPv6, its prefix length counted from 96. */
@@ -70,16 +71,21 @@ struct config {
 	} server;
 
 	struct {
-		char store[CONFIG_TEXT_MAX]; /* memory: */
+		char store[CONFIG_STORE_MAX];        /* memory:, or a URL that redis_url_parse() takes */
+		char password_file[CONFIG_TEXT_MAX]; /* "": the URL's. See config/secret.h */
+		char tls_ca_file[CONFIG_TEXT_MAX];   /* of rediss://; "": the system's */
+		char tls_cert_file[CONFIG_TEXT_MAX], tls_key_file[CONFIG_TEXT_MAX]; /* "": none; both or neither */
 		char prefix[64];
 		uint64_t timeout_us;
 		enum failure_policy on_failure;
 		uint64_t max_keys;
+		uint32_t servers;    /* that share the limits, as long as the store has not said so */
+		uint32_t deny_cache; /* denials remembered a thread; 0: none */
 		uint8_t ipv6_prefix; /* bits of an IPv6 address that make a client */
 	} limiter;
 
 	struct {
-		char store[CONFIG_TEXT_MAX]; /* sqlite:PATH, sqlite::memory: */
+		char store[CONFIG_STORE_MAX]; /* sqlite:PATH, sqlite::memory: */
 		uint64_t cache_bytes;
 		uint32_t queue;
 		uint64_t click_interval_us;

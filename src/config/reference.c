@@ -88,7 +88,7 @@ static void write_default(FILE *out, const struct schema_key *key)
 
 static void write_row(FILE *out, const struct schema_key *key)
 {
-	char allowed[192], name[ENV_NAME_MAX];
+	char allowed[SCHEMA_ALLOWED_MAX], name[ENV_NAME_MAX];
 
 	fprintf(out, "| `%s` | %s | ", key->path, schema_allowed(key, allowed, sizeof allowed));
 	write_default(out, key);
@@ -113,7 +113,7 @@ static size_t section_len(const struct schema_key *key)
 
 static void write_page(FILE *out)
 {
-	char allowed[192];
+	char allowed[SCHEMA_ALLOWED_MAX];
 
 	fputs(introduction, out);
 	for (size_t i = 0; i < schema_keys_n; i++) {

@@ -4,7 +4,10 @@
  */
 #include "config/schema.h"
 
+#include <string.h>
+
 #include "base/log.h"
+#include "store/redis/url.h"
 
 #define SIZE_OF(type, member) sizeof(((struct type *)0)->member)
 #define FIELD(member) .offset = offsetof(struct config, member), .size = SIZE_OF(config, member)
@@ -22,14 +25,29 @@
 #define MINUTE (60 * SECOND)
 #define HOUR (60 * MINUTE)
 
-static int check_sqlite(const char *rest, struct why *why)
+static int check_sqlite(const char *text, struct why *why)
 {
-	return *rest != '\0' ? 0 : why_set(why, "\"sqlite:\" names no file; write sqlite:sluice.db or sqlite::memory:");
+	return text[strlen("sqlite:")] != '\0'
+	               ? 0
+	               : why_set(why, "\"sqlite:\" names no file; write sqlite:sluice.db or sqlite::memory:");
+}
+
+static int check_redis(const char *text, struct why *why)
+{
+	struct redis_url url;
+
+	return redis_url_parse(&url, text, why->text, sizeof why->text) == 0 ? 0 : -1;
 }
 
 /* The stores that this build knows, each list in one place: messages and the reference are made from it. */
 static const struct schema_choice limiter_stores[] = {
 	{ .name = "memory:", .shown = "\"memory:\"" },
+	{ .name = "redis://", .check = check_redis, .shown = "redis://HOST" },
+	{ .name = "rediss://", .check = check_redis, .shown = "rediss://HOST" },
+	{ .name = "redis+sentinel://", .check = check_redis, .shown = "redis+sentinel://HOST,HOST/NAME" },
+	{ .name = "rediss+sentinel://", .check = check_redis, .shown = "rediss+sentinel://HOST,HOST/NAME" },
+	{ .name = "redis+cluster://", .check = check_redis, .shown = "redis+cluster://HOST,HOST" },
+	{ .name = "rediss+cluster://", .check = check_redis, .shown = "rediss+cluster://HOST,HOST" },
 	{ .name = NULL },
 };
 static const struct schema_choice links_stores[] = {
@@ -122,7 +140,19 @@ const struct schema_key schema_keys[] = {
 	{ .path = "limiter.store", .type = SCHEMA_STORE, .initial = "memory:", .choices = limiter_stores,
 	  FIELD(limiter.store), .env = "SLUICE_LIMITER", .flag = "limiter",
 	  .doc = "Where the states of limits are kept. `memory:` keeps them in this process: they are forgotten at a "
-	         "restart and not shared." },
+	         "restart and not shared. A Redis or Valkey holds one limit over all servers: "
+	         "`redis://[user:password@]host[:port][/db]`, one master behind Sentinels, or a Cluster; `rediss` is TLS. "
+	         "In user and password, characters other than letters, digits, `.`, `-` and `_` are written as `%XX`." },
+	{ .path = "limiter.password_file", .type = SCHEMA_READ, .initial = "", FIELD(limiter.password_file),
+	  .doc = "File with the password of Redis, read at start; one newline at its end is not part of it. Wins over the "
+	         "password in `limiter.store`." },
+	{ .path = "limiter.tls_ca_file", .type = SCHEMA_READ, .initial = "", FIELD(limiter.tls_ca_file),
+	  .doc = "Certificates (PEM) of the authorities that may vouch for a Redis under `rediss`; without it those that "
+	         "the system trusts." },
+	{ .path = "limiter.tls_cert_file", .type = SCHEMA_READ, .initial = "", FIELD(limiter.tls_cert_file),
+	  .doc = "Our own certificate (PEM, with what leads up to the authority) for a Redis that asks clients for one." },
+	{ .path = "limiter.tls_key_file", .type = SCHEMA_READ, .initial = "", FIELD(limiter.tls_key_file),
+	  .doc = "The private key of `limiter.tls_cert_file` (PEM, without a passphrase)." },
 	{ .path = "limiter.prefix", .type = SCHEMA_PREFIX, .initial = "rate_limit:", FIELD(limiter.prefix),
 	  .doc = "What the keys of a shared store begin with. Without effect for `memory:`." },
 	{ .path = "limiter.timeout", .type = SCHEMA_DURATION, .initial = "50ms", .min = MS, .max = 10 * SECOND,
@@ -137,6 +167,14 @@ const struct schema_key schema_keys[] = {
 	  FIELD(limiter.max_keys),
 	  .doc = "States held in this process at most, besides the fixed number of states that `local` shares out. When they "
 	         "are full nothing is forgotten: new clients are decided for by `on_failure`." },
+	{ .path = "limiter.servers", .type = SCHEMA_NUMBER, .initial = "1", .min = 1, .max = 65535,
+	  FIELD(limiter.servers),
+	  .doc = "How many servers share the limits, as long as a shared store has not said so: under `local` each server "
+	         "then enforces this part of them. Without effect for `memory:`, which is not shared." },
+	{ .path = "limiter.deny_cache", .type = SCHEMA_NUMBER, .initial = "65536", .max = 16777216,
+	  FIELD(limiter.deny_cache),
+	  .doc = "Denials of a shared store that each thread remembers until they run out, so that a client over its limit "
+	         "costs the store nothing; 0 for none. Without effect for `memory:`." },
 	{ .path = "limiter.ipv6_prefix", .type = SCHEMA_NUMBER, .initial = "64", .min = 1, .max = 128,
 	  FIELD(limiter.ipv6_prefix),
 	  .doc = "Bits of an IPv6 address that make one client. Providers hand out a /64 at least, so a longer prefix would give one client many quotas." },

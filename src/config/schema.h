@@ -22,7 +22,8 @@ enum schema_type {
 	SCHEMA_SUBJECT,  /* the same, in a file as a list of one */
 	SCHEMA_STORE,    /* char[]: a URL of one of the `choices` (schemes) */
 	SCHEMA_PREFIX,   /* char[]: printable ASCII without blanks and braces */
-	SCHEMA_FILE,     /* char[]: a file name */
+	SCHEMA_FILE,     /* char[]: a file name, or - */
+	SCHEMA_READ,     /* char[]: the name of a file that is read, or nothing */
 	SCHEMA_NAME,     /* char[]: [a-z0-9-] */
 	SCHEMA_ADDRESS,  /* config.listen and the two fields behind it */
 	SCHEMA_NETWORKS, /* config.trusted_proxies and its length */
@@ -30,10 +31,12 @@ enum schema_type {
 	SCHEMA_LIMITS,   /* config.limits and its length */
 };
 
+#define SCHEMA_ALLOWED_MAX 384 /* bytes that hold what any setting may be */
+
 struct schema_choice {
 	const char *name; /* NULL ends the list */
 	int value;
-	int (*check)(const char *rest, struct why *why); /* a scheme: what follows it; NULL: nothing may */
+	int (*check)(const char *text, struct why *why); /* a scheme: the whole text; NULL: nothing may follow it */
 	bool is_path;                                    /* a scheme: what follows it is the name of a file */
 	const char *shown; /* a scheme: how it is written, in messages and the reference */
 };

@@ -45,6 +45,9 @@ const char *schema_allowed(const struct schema_key *key, char *to, size_t room)
 	case SCHEMA_FILE:
 		snprintf(to, room, "a file name or -");
 		break;
+	case SCHEMA_READ:
+		snprintf(to, room, "a file name, or nothing");
+		break;
 	case SCHEMA_NAME:
 		snprintf(to, room, "1 to %zu of a-z, 0-9 and -", key->size - 1);
 		break;
@@ -93,7 +96,7 @@ static int check_choice(const struct schema_key *key, const void *base, struct w
 static int check_text(const struct schema_key *key, const void *base, struct why *why)
 {
 	const char *text = (const char *)base + key->offset;
-	char copy[CONFIG_TEXT_MAX];
+	char copy[CONFIG_STORE_MAX];
 	struct schema_key at_start = *key;
 
 	at_start.offset = 0;
@@ -117,6 +120,7 @@ int schema_check(const struct schema_key *key, const void *base, struct why *why
 	case SCHEMA_STORE:
 	case SCHEMA_PREFIX:
 	case SCHEMA_FILE:
+	case SCHEMA_READ:
 	case SCHEMA_NAME:
 		return check_text(key, base, why);
 	case SCHEMA_ADDRESS:

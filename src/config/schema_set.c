@@ -104,7 +104,7 @@ static int missing_scheme(const struct schema_key *key, const char *text, struct
 
 static int set_store(const struct schema_key *key, void *base, const char *text, struct why *why)
 {
-	char scheme[WHY_QUOTED_MAX], quoted[WHY_QUOTED_MAX], allowed[160];
+	char scheme[WHY_QUOTED_MAX], quoted[WHY_QUOTED_MAX], allowed[SCHEMA_ALLOWED_MAX];
 	size_t len = strcspn(text, ":");
 
 	for (const struct schema_choice *choice = key->choices; choice->name != NULL; choice++) {
@@ -114,7 +114,7 @@ static int set_store(const struct schema_key *key, void *base, const char *text,
 			continue;
 		if (choice->check == NULL && *rest != '\0')
 			return why_set(why, "nothing may follow \"%s\"", choice->name);
-		if (choice->check != NULL && choice->check(rest, why) != 0)
+		if (choice->check != NULL && choice->check(text, why) != 0)
 			return -1;
 		return set_text(key, base, text, why);
 	}
@@ -343,6 +343,8 @@ int schema_set(const struct schema_key *key, void *base, const char *text, struc
 		return set_prefix(key, base, text, why);
 	case SCHEMA_FILE:
 		return set_file(key, base, text, why);
+	case SCHEMA_READ:
+		return set_text(key, base, text, why);
 	case SCHEMA_NAME:
 		return set_name(key, base, text, why);
 	case SCHEMA_ADDRESS:

@@ -73,8 +73,14 @@ static const struct error_case error_cases[] = {
 	  "Allowed: local, open, closed" },
 	{ "limiter: {on_failure: OPEN}\n",
 	  "f.yaml:1: limiter.on_failure: \"OPEN\" is not allowed; allowed: local, open, closed" },
-	{ "limiter: {store: redis://user:secret@h}\n",
-	  "f.yaml:1: limiter.store: this build knows \"memory:\"; it has no store \"redis:\"" },
+	{ "limiter: {store: redis://user:secret@h:x}\n",
+	  "f.yaml:1: limiter.store: the port of host 1 is no number from 1 to 65535" },
+	{ "limiter: {store: redis:secret}\n",
+	  "f.yaml:1: limiter.store: this build knows \"memory:\", redis://HOST, rediss://HOST, "
+	  "redis+sentinel://HOST,HOST/NAME, rediss+sentinel://HOST,HOST/NAME, redis+cluster://HOST,HOST, "
+	  "rediss+cluster://HOST,HOST; it has no store \"redis:\"" },
+	{ "limiter: {store: \"redis+sentinel://a,b\"}\n",
+	  "f.yaml:1: limiter.store: the name of the master is missing; write redis+sentinel://host,host/NAME" },
 	{ "limiter: {store: memory}\n", "f.yaml:1: limiter.store: \"memory\" is not a store; write \"memory:\"" },
 	{ "limiter: {store: \"memory:x\"}\n", "f.yaml:1: limiter.store: nothing may follow \"memory:\"" },
 	{ "links: {store: \"sqlite:\"}\n",

@@ -36,11 +36,17 @@ static const struct {
 	{ "server.idle_timeout", "31s" },
 	{ "server.request_timeout", "16s" },
 	{ "server.shutdown_timeout", "11s" },
-	{ "limiter.store", NULL }, /* this build knows one only; see stores_are_all_known() */
+	{ "limiter.store", "redis://:secret@h" },
+	{ "limiter.password_file", "p" },
+	{ "limiter.tls_ca_file", "ca.pem" },
+	{ "limiter.tls_cert_file", "cert.pem" },
+	{ "limiter.tls_key_file", "key.pem" },
 	{ "limiter.prefix", "x:" },
 	{ "limiter.timeout", "51ms" },
 	{ "limiter.on_failure", "closed" },
 	{ "limiter.max_keys", "17" },
+	{ "limiter.servers", "4" },
+	{ "limiter.deny_cache", "0" },
 	{ "limiter.ipv6_prefix", "56" },
 	{ "links.store", "sqlite::memory:" },
 	{ "links.cache", "2MiB" },
@@ -255,6 +261,12 @@ static void defaults_are_what_is_promised(void **state)
 	assert_int_equal(config->limiter.timeout_us, 50000);
 	assert_int_equal(config->limiter.on_failure, FAILURE_LOCAL);
 	assert_int_equal(config->limiter.max_keys, 1000000);
+	assert_string_equal(config->limiter.password_file, "");
+	assert_string_equal(config->limiter.tls_ca_file, "");
+	assert_string_equal(config->limiter.tls_cert_file, "");
+	assert_string_equal(config->limiter.tls_key_file, "");
+	assert_int_equal(config->limiter.servers, 1);
+	assert_int_equal(config->limiter.deny_cache, 65536);
 	assert_int_equal(config->limiter.ipv6_prefix, 64);
 	assert_string_equal(config->links.store, "sqlite:sluice.db");
 	assert_int_equal(config->links.cache_bytes, 64 * 1024 * 1024);
@@ -304,7 +316,10 @@ static void stores_are_all_known(void **state)
 		if (schema_keys[i].type != SCHEMA_STORE)
 			continue;
 		for (const struct schema_choice *choice = schema_keys[i].choices; choice->name != NULL; choice++) {
-			snprintf(text, sizeof text, "%s%s", choice->name, choice->check != NULL ? "x" : "");
+			snprintf(text, sizeof text, "%s%s", choice->name,
+			         choice->check == NULL                      ? ""
+			         : strstr(choice->name, "sentinel") != NULL ? "x/y"
+			                                                    : "x");
 			assert_int_equal(schema_set(&schema_keys[i], config, text, &why), 0);
 			assert_string_equal((char *)config + schema_keys[i].offset, text);
 			assert_non_null(choice->shown);
@@ -331,9 +346,15 @@ static void check_sees_what_is_out_of_range(void **state)
 	assert_int_equal(config_check(config, &error), -1);
 	assert_string_equal(error.text, "links.store: does not end");
 	config_defaults(config);
-	strcpy(config->limiter.store, "redis://user:secret@h");
+	strcpy(config->limiter.store, "redis://user:secret@h:x");
 	assert_int_equal(config_check(config, &error), -1);
 	assert_null(strstr(error.text, "secret"));
+	config_defaults(config);
+	strcpy(config->limiter.tls_key_file, "key.pem");
+	assert_int_equal(config_check(config, &error), -1);
+	assert_string_equal(error.text, "limiter.tls_cert_file: goes with limiter.tls_key_file; give both or neither");
+	strcpy(config->limiter.tls_cert_file, "cert.pem");
+	assert_int_equal(config_check(config, &error), 0);
 	config_defaults(config);
 	config->listen_len = 0;
 	assert_int_equal(config_check(config, &error), -1);

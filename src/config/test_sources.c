@@ -70,8 +70,8 @@ static void flags(void **state)
 		{ "limit", "OFF", "--limit: \"OFF\" is not a limit" },
 		{ "limit", "111111111111111111111111111/60s",
 		  "--limit: \"111111111111111111111111111/60s\" is not a limit" },
-		{ "limiter", "redis://user:secret@10.0.0.130",
-		  "--limiter: this build knows \"memory:\"; it has no store \"redis:\"" },
+		{ "limiter", "redis://user:secret@10.0.0.130", NULL },
+		{ "limiter", "redis://user:secret@10.0.0.130/x", "--limiter: the database after the / is no number" },
 		{ "listen",
 		  "0.0.0.0:00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
 		  "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
@@ -132,9 +132,16 @@ static void every_setting_has_a_variable(void **state)
 {
 	static const char *const values[] = {
 		/* by type; each is right for every setting of the type, and no default */
-		[SCHEMA_NUMBER] = "17",         [SCHEMA_SIZE] = "1MiB", [SCHEMA_DURATION] = "7s",
-		[SCHEMA_PREFIX] = "x:",         [SCHEMA_FILE] = "f",    [SCHEMA_ADDRESS] = "127.0.0.1:1",
-		[SCHEMA_NETWORKS] = "::1, ::2", [SCHEMA_HOSTS] = "a b", [SCHEMA_LIMITS] = "17/17s",
+		[SCHEMA_NUMBER] = "17",
+		[SCHEMA_SIZE] = "1MiB",
+		[SCHEMA_DURATION] = "7s",
+		[SCHEMA_PREFIX] = "x:",
+		[SCHEMA_FILE] = "f",
+		[SCHEMA_READ] = "f",
+		[SCHEMA_ADDRESS] = "127.0.0.1:1",
+		[SCHEMA_NETWORKS] = "::1, ::2",
+		[SCHEMA_HOSTS] = "a b",
+		[SCHEMA_LIMITS] = "17/17s",
 	};
 	struct config *before = defaults();
 
@@ -144,7 +151,7 @@ static void every_setting_has_a_variable(void **state)
 		                            ? (strcmp(key->initial, key->choices[0].name) != 0 ? key->choices[0].name
 		                                                                               : key->choices[1].name)
 		                    : strcmp(key->path, "links.store") == 0   ? "sqlite:x"
-		                    : strcmp(key->path, "limiter.store") == 0 ? "memory:"
+		                    : strcmp(key->path, "limiter.store") == 0 ? "redis://h"
 		                                                              : values[key->type];
 
 		for (int which = 0; which < 2; which++) {
@@ -207,8 +214,9 @@ static void environment(void **state)
 		{ { "SLUICE_THREADS=1", "SLUICE_SERVER_THREADS=1" },
 		  "SLUICE_SERVER_THREADS: sets server.threads, which SLUICE_THREADS sets too; keep one of them" },
 		{ { "SLUICE_TRUSTED_PROXIES=10.0.0.0/8,x" }, "SLUICE_TRUSTED_PROXIES: \"x\" is not a network" },
-		{ { "SLUICE_LIMITER=rediss://user:secret@h" },
-		  "SLUICE_LIMITER: this build knows \"memory:\"; it has no store \"rediss:\"" },
+		{ { "SLUICE_LIMITER=rediss://user:secret@h", "SLUICE_LIMITER_TLS_CA_FILE=ca.pem" }, NULL },
+		{ { "SLUICE_LIMITER=rediss://user:secret@" },
+		  "SLUICE_LIMITER: host 1 has no name; write host or host:port" },
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -41,8 +41,13 @@ static bool open_limiter(struct server *server)
 	struct failure_config failure = { .policy = server->config->limiter.on_failure,
 		                          .local_max_keys = 1,
 		                          .shared_states = SHARED_STATES };
-	struct store *inner = memory_store_open(&memory);
+	struct store *inner;
 
+	if (strcmp(server->config->limiter.store, "memory:") != 0) {
+		log_error("limiter.store: this build serves with memory: only");
+		return false;
+	}
+	inner = memory_store_open(&memory);
 	if (inner == NULL) {
 		log_error("limiter: %s", strerror(errno));
 		return false;

@@ -18,10 +18,11 @@
 #include "store/store.h"
 
 struct redis_store_config {
-	const char *url;     /* checked by redis_url_parse(); copied */
-	const char *prefix;  /* of every key; copied */
-	unsigned threads;    /* loop threads that will attach */
-	uint64_t timeout_us; /* of heartbeats and attempts to connect; operations bring their own deadline */
+	const char *url;      /* checked by redis_url_parse(); copied */
+	const char *password; /* wins over that of the URL; NULL: the URL's. Copied */
+	const char *prefix;   /* of every key; copied */
+	unsigned threads;     /* loop threads that will attach */
+	uint64_t timeout_us;  /* of heartbeats and attempts to connect; operations bring their own deadline */
 	/* Told about the deployment, on any loop thread, some times a minute and at each change; may be NULL.
 	 *   servers     Sluice servers alive, this one included, as last seen; 0: never seen
 	 *   generation  changes when states were forgotten or given back behind a denial's back (a reset, a refund, a
