@@ -142,6 +142,7 @@ static void stats(struct store *store, struct store_stats *out)
 {
 	struct memory *memory = (struct memory *)store;
 
+	*out = (struct store_stats){ 0 };
 	out->keys = states_keys(&memory->states);
 	out->bytes = sizeof *memory + states_bytes(&memory->states);
 	out->expired = __atomic_load_n(&memory->states.expired, __ATOMIC_RELAXED);

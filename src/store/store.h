@@ -101,6 +101,13 @@ struct store_stats {
 	uint64_t expired; /* states dropped because they had become empty */
 	uint64_t errors;  /* operations that ended in an error */
 	uint64_t deny_hits, deny_entries; /* denials given without asking the store; denials remembered (deny.h) */
+
+	/* Of a store on the network; 0 otherwise. */
+	uint64_t connected;  /* connections that are up now, over all threads */
+	uint64_t commands;   /* sent to the servers */
+	uint64_t writes;     /* system calls that sent them */
+	uint64_t timeouts;   /* commands whose deadline passed */
+	uint64_t reconnects; /* connections that were up and were lost */
 };
 
 struct store; /* the head of every store; see struct store_class */

@@ -111,7 +111,7 @@ static void end_all(struct redis_conn *conn, int error)
 		bool late = error == -ETIMEDOUT && command->deadline_us <= now_us;
 
 		next = command->next;
-		conn->stats.timeouts += late;
+		conn_count(&conn->config.stats->timeouts, late);
 		command->ended(command, NULL, error == -ETIMEDOUT && !late ? -ECONNRESET : error);
 	}
 }
@@ -122,7 +122,7 @@ static void go_down(struct redis_conn *conn)
 	uint64_t now_us = clock_mono_us();
 	bool was_up = conn->state == CONN_UP;
 
-	conn->stats.drops += was_up;
+	conn_count(&conn->config.stats->drops, was_up);
 	if (was_up && now_us - conn->up_since_us >= WELL_AFTER_US)
 		conn->failed = 0;
 	conn->state = CONN_DOWN;
@@ -225,7 +225,7 @@ int redis_conn_send(struct redis_conn *conn, struct redis_command *command)
 	*conn->last = command;
 	conn->last = &command->next;
 	conn->waiting++;
-	conn->stats.commands++;
+	conn_count(&conn->config.stats->commands, 1);
 	if (command->deadline_us < conn->due_us)
 		arm(conn, command->deadline_us);
 	return 0;
@@ -239,11 +239,6 @@ bool redis_conn_up(const struct redis_conn *conn)
 size_t redis_conn_waiting(const struct redis_conn *conn)
 {
 	return conn->waiting;
-}
-
-void redis_conn_stats(const struct redis_conn *conn, struct redis_conn_stats *out)
-{
-	*out = conn->stats;
 }
 
 const char *redis_conn_name(const struct redis_conn *conn)

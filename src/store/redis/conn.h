@@ -51,6 +51,13 @@ struct redis_command {
 	void (*ended)(struct redis_command *command, const struct redisReply *reply, int error);
 };
 
+/* Counted for as many connections of one thread as the owner likes; any thread may read (atomic, relaxed). */
+struct redis_conn_stats {
+	uint64_t commands, writes; /* sent; system calls that sent them */
+	uint64_t timeouts;         /* commands whose deadline passed */
+	uint64_t drops;            /* of connections that were up */
+};
+
 struct redis_conn_config {
 	uv_loop_t *loop;
 	const char *host; /* name or address; copied. Looked up anew at each attempt */
@@ -65,12 +72,7 @@ struct redis_conn_config {
 	 * that name no password). Never from within another function of this file but redis_conn_drop(). */
 	void (*changed)(struct redis_conn *conn, int error, const char *why, void *context);
 	void *context;
-};
-
-struct redis_conn_stats {
-	uint64_t commands, writes; /* sent; system calls that sent them */
-	uint64_t timeouts;         /* commands whose deadline passed */
-	uint64_t drops;            /* of connections that were up */
+	struct redis_conn_stats *stats; /* outlives the connection; shared by connections of one thread at most */
 };
 
 /** Begins the first attempt at once. @return a connection, to be freed with redis_conn_free(); NULL with errno set. */
@@ -103,8 +105,6 @@ void redis_conn_drop(struct redis_conn *conn, int error, const char *why);
 
 /** Tries now rather than at the end of the backoff (a Sentinel said so). Without effect unless it is down. */
 void redis_conn_hurry(struct redis_conn *conn);
-
-void redis_conn_stats(const struct redis_conn *conn, struct redis_conn_stats *out);
 
 /** @return "host:port", "[address6]:port". Lives as long as `conn`. */
 const char *redis_conn_name(const struct redis_conn *conn);

@@ -69,8 +69,13 @@ struct redis_conn {
 	unsigned failed; /* attempts in a row; see backoff.h */
 
 	struct redis_command hello[HELLO_N];
-	struct redis_conn_stats stats;
 };
+
+/** Adds to a figure that has one writer and any readers. */
+static inline void conn_count(uint64_t *figure, uint64_t n)
+{
+	__atomic_store_n(figure, __atomic_load_n(figure, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
+}
 
 /** Begins an attempt: CONN_DOWN to CONN_LINKING. Failures come by conn_fail(). */
 void conn_link_open(struct redis_conn *conn);

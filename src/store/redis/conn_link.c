@@ -207,7 +207,7 @@ void conn_link_flush(struct redis_conn *conn)
 	do
 		sent = send(link->fd, conn->out.bytes + conn->sent, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (sent < 0 && errno == EINTR);
-	conn->stats.writes++;
+	conn_count(&conn->config.stats->writes, 1);
 	if (sent == (ssize_t)len) {
 		conn->sent = 0;
 		redis_buffer_clear(&conn->out, CONN_OUTPUT_KEEP);
