@@ -85,7 +85,8 @@ struct config {
 	} limiter;
 
 	struct {
-		char store[CONFIG_STORE_MAX]; /* sqlite:PATH, sqlite::memory: */
+		char store[CONFIG_STORE_MAX]; /* sqlite:PATH, sqlite::memory:, or a URI of libpq */
+		uint64_t timeout_us;
 		uint64_t cache_bytes;
 		uint32_t queue;
 		uint64_t click_interval_us;

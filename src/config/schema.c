@@ -4,6 +4,7 @@
  */
 #include "config/schema.h"
 
+#include <libpq-fe.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -39,6 +40,28 @@ static int check_redis(const char *text, struct why *why)
 	return redis_url_parse(&url, text, why->text, sizeof why->text) == 0 ? 0 : -1;
 }
 
+/* What libpq finds wrong with a URI. It quotes what it stumbled over, which may be a part of the password: only the
+ * name of a parameter is shown. */
+static int check_postgres(const char *text, struct why *why)
+{
+	char *message = NULL;
+	PQconninfoOption *options = PQconninfoParse(text, &message);
+	size_t len;
+
+	PQconninfoFree(options);
+	if (options != NULL)
+		return 0;
+	len = message != NULL ? strcspn(message, "\n") : 0;
+	if (message != NULL && strncmp(message, "invalid URI query parameter:", 28) != 0)
+		len = strcspn(message, "\":\n");
+	why_set(why,
+	        "PostgreSQL's library can't read this URI: %.*s; write postgresql://USER@HOST:PORT/DATABASE, with "
+	        "special characters as %%XX",
+	        (int)len, message != NULL ? message : "out of memory");
+	PQfreemem(message);
+	return -1;
+}
+
 /* The stores that this build knows, each list in one place: messages and the reference are made from it. */
 static const struct schema_choice limiter_stores[] = {
 	{ .name = "memory:", .shown = "\"memory:\"" },
@@ -55,6 +78,8 @@ static const struct schema_choice links_stores[] = {
 	  .check = check_sqlite,
 	  .is_path = true,
 	  .shown = "\"sqlite:PATH\" or \"sqlite::memory:\"" },
+	{ .name = "postgresql://", .check = check_postgres, .shown = "\"postgresql://...\"" },
+	{ .name = "postgres://", .check = check_postgres, .shown = "\"postgres://...\"" },
 	{ .name = NULL },
 };
 
@@ -181,7 +206,11 @@ const struct schema_key schema_keys[] = {
 
 	{ .path = "links.store", .type = SCHEMA_STORE, .initial = "sqlite:sluice.db", .choices = links_stores,
 	  FIELD(links.store), .env = "SLUICE_LINKS", .flag = "links",
-	  .doc = "Where links are kept. `sqlite::memory:` forgets them at the end." },
+	  .doc = "Where links are kept: a file, or PostgreSQL by any URI of libpq. `sqlite::memory:` forgets them at the end." },
+	{ .path = "links.timeout", .type = SCHEMA_DURATION, .initial = "2s", .min = 50 * MS, .max = MINUTE,
+	  FIELD(links.timeout_us),
+	  .doc = "No request waits longer for PostgreSQL than this; then it is answered 503, and the connection is made "
+	         "anew. Without effect for `sqlite:`." },
 	{ .path = "links.cache", .type = SCHEMA_SIZE, .initial = "64MiB", .min = MIB, .max = TIB,
 	  FIELD(links.cache_bytes),
 	  .doc = "Bound of the memory for links that were looked up." },

@@ -49,6 +49,7 @@ static const struct {
 	{ "limiter.deny_cache", "0" },
 	{ "limiter.ipv6_prefix", "56" },
 	{ "links.store", "sqlite::memory:" },
+	{ "links.timeout", "3s" },
 	{ "links.cache", "2MiB" },
 	{ "links.queue", "18" },
 	{ "links.click_interval", "2s" },

@@ -62,11 +62,26 @@ static void flags(void **state)
 		{ "links", "sqlite",
 		  "--links: \"sqlite\" is not a store; write \"sqlite:PATH\" or \"sqlite::memory:\"" },
 		{ "links", "",
-		  "--links: this build knows \"sqlite:PATH\" or \"sqlite::memory:\"; it has no store \"\"" },
+		  "--links: this build knows \"sqlite:PATH\" or \"sqlite::memory:\", \"postgresql://...\", \"postgres://...\"; it has no store \"\"" },
 		{ "links", "o\n.db",
-		  "--links: this build knows \"sqlite:PATH\" or \"sqlite::memory:\"; it has no store \"o\\x0a.db\"" },
+		  "--links: this build knows \"sqlite:PATH\" or \"sqlite::memory:\", \"postgresql://...\", \"postgres://...\"; it has no store \"o\\x0a.db\"" },
 		{ "links", "mysql:x",
-		  "--links: this build knows \"sqlite:PATH\" or \"sqlite::memory:\"; it has no store \"mysql:\"" },
+		  "--links: this build knows \"sqlite:PATH\" or \"sqlite::memory:\", \"postgresql://...\", \"postgres://...\"; it has no store \"mysql:\"" },
+		{ "links", "postgresql://me:secret@db.example,db2.example:5433/urldb?sslmode=verify-full", NULL },
+		{ "links", "postgres://db/urldb?service=x&target_session_attrs=read-write", NULL },
+		/* Never a part of the password, wherever libpq stumbles. */
+		{ "links", "postgresql://me:se%zzcret@db/urldb",
+		  "--links: PostgreSQL's library can't read this URI: invalid percent-encoded token; write "
+		  "postgresql://USER@HOST:PORT/DATABASE, with special characters as %XX" },
+		{ "links", "postgresql://me:secret@[db/urldb",
+		  "--links: PostgreSQL's library can't read this URI: end of string reached when looking for matching ; "
+		  "write postgresql://USER@HOST:PORT/DATABASE, with special characters as %XX" },
+		{ "links", "postgresql://db/urldb?password",
+		  "--links: PostgreSQL's library can't read this URI: missing key/value separator ; write "
+		  "postgresql://USER@HOST:PORT/DATABASE, with special characters as %XX" },
+		{ "links", "postgresql://db/urldb?ssl_mode=require",
+		  "--links: PostgreSQL's library can't read this URI: invalid URI query parameter: \"ssl_mode\"; write "
+		  "postgresql://USER@HOST:PORT/DATABASE, with special characters as %XX" },
 		{ "limit", "OFF", "--limit: \"OFF\" is not a limit" },
 		{ "limit", "111111111111111111111111111/60s",
 		  "--limit: \"111111111111111111111111111/60s\" is not a limit" },

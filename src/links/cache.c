@@ -17,6 +17,7 @@ struct entry {
 	struct entry *chain;         /* the next in the bucket */
 	struct entry *newer, *older; /* the FIFO queue */
 	uint32_t tag;                /* low half of the hash: finds the bucket, spares most comparisons */
+	uint32_t mark;               /* of the caller */
 	uint16_t key_len, value_len;
 	bool visited;
 	char bytes[]; /* key, then value */
@@ -99,6 +100,14 @@ static struct entry **find(struct shard *shard, uint32_t tag, const void *key, s
 
 bool cache_get(struct cache *cache, const void *key, size_t key_len, void *value, size_t size, size_t *value_len)
 {
+	uint32_t mark;
+
+	return cache_get_marked(cache, key, key_len, value, size, value_len, &mark);
+}
+
+bool cache_get_marked(struct cache *cache, const void *key, size_t key_len, void *value, size_t size, size_t *value_len,
+                      uint32_t *mark)
+{
 	uint64_t hash = hash_bytes(&cache->key, key, key_len);
 	struct shard *shard = shard_of(cache, hash);
 	struct entry *entry;
@@ -112,6 +121,7 @@ bool cache_get(struct cache *cache, const void *key, size_t key_len, void *value
 			entry->visited = true;
 		memcpy(value, entry->bytes + entry->key_len, entry->value_len);
 		*value_len = entry->value_len;
+		*mark = entry->mark;
 		shard->stats.hits++;
 	} else {
 		shard->stats.misses++;
@@ -195,6 +205,12 @@ static void insert(struct shard *shard, struct entry *entry)
 
 void cache_put(struct cache *cache, const void *key, size_t key_len, const void *value, size_t value_len)
 {
+	cache_put_marked(cache, key, key_len, value, value_len, 0);
+}
+
+void cache_put_marked(struct cache *cache, const void *key, size_t key_len, const void *value, size_t value_len,
+                      uint32_t mark)
+{
 	uint64_t hash = hash_bytes(&cache->key, key, key_len);
 	struct shard *shard = shard_of(cache, hash);
 	struct entry *entry = malloc(sizeof *entry + key_len + value_len);
@@ -202,8 +218,9 @@ void cache_put(struct cache *cache, const void *key, size_t key_len, const void 
 
 	if (entry == NULL)
 		return;
-	*entry =
-		(struct entry){ .tag = (uint32_t)hash, .key_len = (uint16_t)key_len, .value_len = (uint16_t)value_len };
+	*entry = (struct entry){
+		.tag = (uint32_t)hash, .mark = mark, .key_len = (uint16_t)key_len, .value_len = (uint16_t)value_len
+	};
 	memcpy(entry->bytes, key, key_len);
 	memcpy(entry->bytes + key_len, value, value_len);
 	pthread_mutex_lock(&shard->lock);

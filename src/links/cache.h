@@ -46,6 +46,13 @@ bool cache_get(struct cache *cache, const void *key, size_t key_len, void *value
  *  @param key_len, value_len  at most 65,535. */
 void cache_put(struct cache *cache, const void *key, size_t key_len, const void *value, size_t value_len);
 
+/** The same two for a store that has to know of each entry how long it can be trusted.
+ *  @param mark  a number that is kept with the entry; 0 for those that cache_put() keeps. */
+bool cache_get_marked(struct cache *cache, const void *key, size_t key_len, void *value, size_t size, size_t *value_len,
+                      uint32_t *mark);
+void cache_put_marked(struct cache *cache, const void *key, size_t key_len, const void *value, size_t value_len,
+                      uint32_t mark);
+
 /** @return true when it was there. */
 bool cache_remove(struct cache *cache, const void *key, size_t key_len);
 

@@ -63,6 +63,8 @@ struct links_op {
 	struct letter letter;        /* for the store's use while pending */
 	void *store_private;         /* likewise */
 	unsigned char store_key[32]; /* likewise: the SHA-256 of the URL of a create */
+	uint64_t store_deadline_us;  /* likewise: clock_mono_us() after which nobody waits any more */
+	uint8_t store_tries;         /* likewise: how often it has been sent before */
 };
 
 struct links_stats {

@@ -13,7 +13,7 @@
 
 #include "app/app.h"
 #include "base/log.h"
-#include "links/sqlite.h"
+#include "server/links.h"
 #include "server/listen.h"
 #include "server/worker.h"
 #include "store/failure.h"
@@ -63,18 +63,7 @@ static bool open_limiter(struct server *server)
 
 static bool open_links(struct server *server)
 {
-	const struct config *config = server->config;
-	struct links_sqlite_config sqlite = {
-		.path = config->links.store + strlen("sqlite:"), /* config has checked the scheme */
-		.cache_bytes = config->links.cache_bytes,
-		.queue = config->links.queue,
-		.click_interval_ms = (uint32_t)(config->links.click_interval_us / 1000),
-	};
-	char why[512];
-
-	server->app.links = links_sqlite_open(&sqlite, why, sizeof why);
-	if (server->app.links == NULL)
-		log_error("links: %s", why);
+	server->app.links = server_open_links(server->config, server->threads);
 	return server->app.links != NULL;
 }
 

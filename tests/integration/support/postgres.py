@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real PostgreSQL on a free port, in a folder of its own, ended again whatever happens.
+
+The server refuses to run as root: it then runs as user `postgres`. psql asks the questions, so that no Python library is
+needed. Durable as in production (fsync is on), small otherwise.
+"""
+import glob
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+
+from support.waiting import LIMIT_S, wait_until
+
+SETTINGS = """
+listen_addresses = '{address}'
+port = {port}
+unix_socket_directories = '{folder}'
+fsync = on
+synchronous_commit = on
+shared_buffers = 32MB
+max_connections = 60
+log_min_messages = warning
+logging_collector = off
+autovacuum_naptime = 1h
+"""
+
+
+def programs():
+    """The folder of the newest PostgreSQL that is installed."""
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"), key=lambda path: float(path.split("/")[4]))
+    if not found and shutil.which("postgres"):
+        found = [shutil.which("postgres")]
+    assert found, "PostgreSQL is not installed"
+    return os.path.dirname(found[-1])
+
+
+def free_port(address="127.0.0.1"):
+    with socket.socket(socket.AF_INET) as probe:
+        probe.bind((address, 0))
+        return probe.getsockname()[1]
+
+
+def as_user():
+    """What to put in front of a command so that it does not run as root."""
+    if os.getuid() != 0:
+        return []
+    user = pwd.getpwnam("postgres")
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+
+
+class Postgres:
+    """One database cluster with user `sluice` (a superuser is `postgres`) and database `urldb`.
+
+    @param address  where it listens. @param port  None: a free one.
+    @param settings  further lines of postgresql.conf. @param hba  lines of pg_hba.conf, which otherwise trusts everybody.
+    @param before  a command to put in front of each program, such as `ip netns exec NAME`.
+    """
+
+    def __init__(self, address="127.0.0.1", port=None, settings="", hba=None, before=()):
+        self.address, self.port = address, port or free_port()
+        self.before = list(before)
+        self.bin = programs()
+        self.process = None
+        self.root = tempfile.mkdtemp(prefix="sluice-postgres-")  # short: a socket's path is at most 107 bytes
+        self.data = os.path.join(self.root, "data")
+        self.log_path = os.path.join(self.root, "log")
+        try:
+            if os.getuid() == 0:
+                user = pwd.getpwnam("postgres")
+                os.chown(self.root, user.pw_uid, user.pw_gid)
+            self._command("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+            self.append("postgresql.conf", SETTINGS.format(address=address, port=self.port, folder=self.root) + settings)
+            if hba is not None:
+                self.write("pg_hba.conf", hba)
+            self.start()
+            self.psql("CREATE ROLE sluice LOGIN PASSWORD 'secret'", "postgres")
+            self.new_database("urldb")
+        except BaseException:
+            self.close()
+            raise
+
+    def _command(self, name, *arguments):
+        done = subprocess.run([*as_user(), os.path.join(self.bin, name), *arguments], capture_output=True, text=True,
+                              timeout=120, check=False, cwd="/")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def write(self, name, text, mode="w"):
+        """Writes a file of the cluster's folder."""
+        path = os.path.join(self.data, name)
+        with open(path, mode, encoding="utf-8") as file:
+            file.write(text)
+        if os.getuid() == 0:
+            user = pwd.getpwnam("postgres")
+            os.chown(path, user.pw_uid, user.pw_gid)
+        return path
+
+    def append(self, name, text):
+        return self.write(name, text, "a")
+
+    # Life
+
+    def start(self):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [*self.before, "setpriv", "--pdeathsig", "KILL", *as_user(), os.path.join(self.bin, "postgres"), "-D", self.data],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True)
+        wait_until(self._answers, what="PostgreSQL")
+
+    def _answers(self):
+        assert self.process.poll() is None, f"PostgreSQL ended: {self.log}"
+        return subprocess.run([os.path.join(self.bin, "pg_isready"), "-h", self.root, "-p", str(self.port), "-q"],
+                              check=False).returncode == 0
+
+    @property
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def processes(self):
+        """All processes of the server, its own first."""
+        children = []
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            try:
+                with open(f"/proc/{entry}/stat", encoding="ascii", errors="replace") as file:
+                    parent = int(file.read().rsplit(")", 1)[1].split()[1])
+            except (OSError, IndexError, ValueError):
+                continue
+            if parent == self.process.pid:
+                children.append(int(entry))
+        return [self.process.pid, *children]
+
+    def signal_all(self, number):
+        for pid in self.processes():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
+    def pause(self):
+        self.signal_all(signal.SIGSTOP)
+
+    def go_on(self):
+        self.signal_all(signal.SIGCONT)
+
+    def stop(self):
+        """An orderly stop, without waiting for clients."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(LIMIT_S)
+        self.process = None
+
+    def kill(self):
+        """kill -9 of all its processes. What the next start needs to know of them is removed with them."""
+        self.signal_all(signal.SIGKILL)
+        self.process.wait(LIMIT_S)
+        self.process = None
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def close(self):
+        if self.process is not None:
+            self.go_on()
+            self.process.send_signal(signal.SIGQUIT)
+            try:
+                self.process.wait(LIMIT_S)
+            except subprocess.TimeoutExpired:
+                self.signal_all(signal.SIGKILL)
+                self.process.wait(LIMIT_S)
+            self.process = None
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    # Questions
+
+    def uri(self, database="urldb", user="sluice", options=""):
+        return f"postgresql://{user}@{self.address}:{self.port}/{database}{options}"
+
+    def psql(self, sql, database="urldb", user="postgres"):
+        """Runs SQL as superuser over the local socket. Returns rows of texts; NULL is ''."""
+        done = subprocess.run([os.path.join(self.bin, "psql"), "-X", "-q", "-A", "-t", "-F", "\x1f", "-v", "ON_ERROR_STOP=1", "-h",
+                               self.root, "-p", str(self.port), "-U", user, "-d", database, "-c", sql],
+                              capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        return [tuple(line.split("\x1f")) for line in done.stdout.splitlines()]
+
+    def value(self, sql, database="urldb"):
+        """The only value of the only row, as text."""
+        (row,) = self.psql(sql, database)
+        (value,) = row
+        return value
+
+    def new_database(self, name):
+        """A fresh database, owned by `sluice`. Returns its URI."""
+        self.psql(f'CREATE DATABASE "{name}" OWNER sluice', "postgres")
+        return self.uri(name)
+
+    def rows(self, path="", database="urldb"):
+        """{path of the short link: URL}."""
+        return dict(self.psql("SELECT '/' || code, url FROM links", database))
