@@ -53,7 +53,7 @@ static void look_at_deadlines(struct redis_conn *conn)
 	uint64_t due_us;
 
 	if (conn->waiting > 0) {
-		conn_link_read(link);
+		conn_io_read(link);
 		if (conn->link != link)
 			return;
 	}
@@ -90,12 +90,12 @@ static void on_timer(uv_timer_t *timer)
  * sleeps again. */
 static void on_check(uv_check_t *check)
 {
-	conn_link_flush(check->data);
+	conn_io_flush(check->data);
 }
 
 static void on_prepare(uv_prepare_t *prepare)
 {
-	conn_link_flush(prepare->data);
+	conn_io_flush(prepare->data);
 }
 
 /* Ends a list that is no longer the connection's. */
@@ -257,18 +257,19 @@ static void free_memory(struct redis_conn *conn)
 struct redis_conn *redis_conn_new(const struct redis_conn_config *config)
 {
 	struct redis_conn *conn = calloc(1, sizeof *conn);
-	size_t name_size = strlen(config->host) + sizeof "[]:65535";
+	size_t host_size = strlen(config->host) + 1, name_size = host_size + sizeof "[]:65535";
 
 	if (conn == NULL)
 		return NULL;
 	conn->config = *config;
-	conn->host = strdup(config->host);
+	conn->host = malloc(host_size);
 	conn->name = malloc(name_size);
 	if (conn->host == NULL || conn->name == NULL) {
 		free_memory(conn);
 		errno = ENOMEM;
 		return NULL;
 	}
+	memcpy(conn->host, config->host, host_size);
 	snprintf(conn->name, name_size, strchr(config->host, ':') != NULL ? "[%s]:%u" : "%s:%u", config->host,
 	         config->port);
 	conn->config.host = conn->host;

@@ -3,7 +3,8 @@
  * conn_internal.h: what the files of a connection know of each other.
  *
  *   conn.c       states, commands, deadlines
- *   conn_link.c  one attempt: name, socket, bytes in and out
+ *   conn_link.c  one attempt: name, addresses, socket
+ *   conn_io.c    bytes in and out, through TLS or not
  *   handshake.c  what is said before the owner's greeting
  */
 #ifndef SLUICE_STORE_REDIS_CONN_INTERNAL_H
@@ -11,6 +12,7 @@
 
 #include "store/redis/conn.h"
 #include "store/redis/reply.h"
+#include "store/redis/tls.h"
 
 #define CONN_WAITING_MAX 65536u       /* commands */
 #define CONN_OUTPUT_MAX (16u << 20)   /* bytes that the kernel did not take yet */
@@ -35,6 +37,7 @@ struct redis_link {
 	uv_getaddrinfo_t lookup;
 	struct addrinfo *addresses, *next; /* owned; the next one to try */
 	struct redis_replies *replies;
+	struct redis_tls_session *tls; /* NULL: plain */
 	uv_poll_t poll;
 	int fd;         /* -1: none */
 	bool looking;   /* the lookup has not ended */
@@ -83,11 +86,20 @@ void conn_link_open(struct redis_conn *conn);
 /** Lets go of the link; its memory goes later. */
 void conn_link_close(struct redis_conn *conn);
 
-/** Writes what is waiting, as far as the kernel takes it. */
-void conn_link_flush(struct redis_conn *conn);
+/** Waits for bytes of the server, and when `blocked` for room in the kernel. */
+void conn_link_watch(struct redis_link *link, bool blocked);
+
+/** TCP stands: TLS begins, or is not wanted. */
+void conn_io_begin(struct redis_link *link);
+
+/** Writes what is waiting, as far as the kernel takes it. Any state. */
+void conn_io_flush(struct redis_conn *conn);
 
 /** Reads what has come and hands the replies out. */
-void conn_link_read(struct redis_link *link);
+void conn_io_read(struct redis_link *link);
+
+/** Says the last word of TLS, if the kernel takes it. */
+void conn_io_goodbye(struct redis_link *link);
 
 /** TCP (and TLS) stand: CONN_LINKING to CONN_HANDSHAKE. */
 void conn_linked(struct redis_conn *conn);

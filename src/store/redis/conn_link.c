@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * conn_link.c: one attempt to connect, and the socket that comes of it.
+ * conn_link.c: one attempt to connect: the name, its addresses one after the other, the socket that comes of it.
+ *
+ * Leaves out: what goes over the socket (conn_io.c).
  */
 #include <errno.h>
 #include <netdb.h>
@@ -13,9 +15,6 @@
 
 #include "store/redis/conn_internal.h"
 
-#define READ_BYTES 16384
-#define READS_A_TURN 16
-
 static void free_link(struct redis_link *link)
 {
 	if (link->fd >= 0)
@@ -23,6 +22,7 @@ static void free_link(struct redis_link *link)
 	if (link->addresses != NULL)
 		freeaddrinfo(link->addresses);
 	redis_replies_free(link->replies);
+	redis_tls_end(link->tls);
 	free(link);
 }
 
@@ -59,8 +59,10 @@ void conn_link_close(struct redis_conn *conn)
 		uv_cancel((uv_req_t *)&link->lookup); /* may be too late: on_lookup() comes in any case */
 	else if (!link->polling)
 		free_link(link);
-	else if (!uv_is_closing((uv_handle_t *)&link->poll))
+	else if (!uv_is_closing((uv_handle_t *)&link->poll)) {
+		conn_io_goodbye(link);
 		close_socket(link);
+	}
 }
 
 static void on_event(uv_poll_t *poll, int status, int events);
@@ -134,8 +136,15 @@ static void on_connected(struct redis_link *link)
 		return;
 	}
 	link->connected = true;
-	uv_poll_start(&link->poll, UV_READABLE, on_event);
-	conn_linked(link->conn);
+	conn_link_watch(link, false);
+	conn_io_begin(link);
+}
+
+void conn_link_watch(struct redis_link *link, bool blocked)
+{
+	link->blocked = blocked;
+	/* Fails only for descriptors that are no longer ours. */
+	uv_poll_start(&link->poll, UV_READABLE | (blocked ? UV_WRITABLE : 0), on_event);
 }
 
 static void on_event(uv_poll_t *poll, int status, int events)
@@ -148,83 +157,11 @@ static void on_event(uv_poll_t *poll, int status, int events)
 	}
 	/* An error of the poll shows, in words, when the socket is read. */
 	if (status < 0 || (events & UV_READABLE) != 0)
-		conn_link_read(link);
-	if (link->conn == NULL || (events & UV_WRITABLE) == 0)
+		conn_io_read(link);
+	if (link->conn == NULL || !link->blocked || (events & UV_WRITABLE) == 0)
 		return;
-	link->blocked = false;
-	uv_poll_start(&link->poll, UV_READABLE, on_event);
-	conn_link_flush(link->conn);
-}
-
-/* Takes bytes of the server. */
-static void take_bytes(struct redis_link *link, const char *bytes, size_t len)
-{
-	const struct redisReply *reply;
-	int err = redis_replies_feed(link->replies, bytes, len);
-
-	while (err == 0 && link->conn != NULL) {
-		err = redis_replies_next(link->replies, &reply);
-		if (err != 0 || reply == NULL)
-			break;
-		conn_reply(link->conn, reply);
-	}
-	if (link->conn == NULL || err == 0)
-		return;
-	if (err == -ENOMEM)
-		conn_fail(link->conn, err, "out of memory for a reply");
-	else
-		conn_fail(link->conn, err, "what came is no reply of a Redis server, or far too large");
-}
-
-void conn_link_read(struct redis_link *link)
-{
-	char bytes[READ_BYTES];
-	ssize_t len = READ_BYTES;
-
-	if (!link->connected)
-		return;
-	for (unsigned n = 0; n < READS_A_TURN && len == READ_BYTES && link->conn != NULL; n++) {
-		do
-			len = recv(link->fd, bytes, sizeof bytes, MSG_DONTWAIT);
-		while (len < 0 && errno == EINTR);
-		if (len > 0)
-			take_bytes(link, bytes, (size_t)len);
-		else if (len == 0)
-			conn_fail(link->conn, -ECONNRESET, "the server closed the connection");
-		else if (errno != EAGAIN && errno != EWOULDBLOCK)
-			conn_fail(link->conn, -ECONNRESET, "the connection broke: %s", strerror(errno));
-	}
-}
-
-void conn_link_flush(struct redis_conn *conn)
-{
-	struct redis_link *link = conn->link;
-	size_t len = conn->out.len - conn->sent;
-	ssize_t sent;
-
-	if (len == 0 || link->blocked)
-		return;
-	do
-		sent = send(link->fd, conn->out.bytes + conn->sent, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-	while (sent < 0 && errno == EINTR);
-	conn_count(&conn->config.stats->writes, 1);
-	if (sent == (ssize_t)len) {
-		conn->sent = 0;
-		redis_buffer_clear(&conn->out, CONN_OUTPUT_KEEP);
-		return;
-	}
-	if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
-		conn_fail(conn, -ECONNRESET, "the connection broke: %s", strerror(errno));
-		return;
-	}
-	conn->sent += sent > 0 ? (size_t)sent : 0;
-	if (conn->sent >= conn->out.len - conn->sent) {
-		memmove(conn->out.bytes, conn->out.bytes + conn->sent, conn->out.len - conn->sent);
-		redis_buffer_cut(&conn->out, conn->out.len - conn->sent);
-		conn->sent = 0;
-	}
-	link->blocked = true;
-	uv_poll_start(&link->poll, UV_READABLE | UV_WRITABLE, on_event);
+	conn_link_watch(link, false);
+	conn_io_flush(link->conn);
 }
 
 static void on_lookup(uv_getaddrinfo_t *lookup, int status, struct addrinfo *addresses)
