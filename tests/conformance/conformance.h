@@ -78,4 +78,7 @@ struct backend *backend_disguised_open(uint64_t seed);
 /** The in-process store. */
 struct backend *backend_memory_open(void);
 
+/** The Lua script in a Redis that is started for it. */
+struct backend *backend_redis_open(void);
+
 #endif

@@ -57,6 +57,8 @@ static struct backend *backend_open(const char *name, uint64_t seed)
 		return backend_disguised_open(seed);
 	if (strcmp(name, "memory") == 0)
 		return backend_memory_open();
+	if (strcmp(name, "redis") == 0)
+		return backend_redis_open();
 	fprintf(stderr, "unknown backend '%s'\n", name);
 	return NULL;
 }

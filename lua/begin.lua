@@ -1,0 +1,34 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- The decisions of src/core for a Redis or Valkey without our module. The files of this directory are joined into one
+-- script when the program is built, in the order of src/store/meson.build.
+--
+--   KEYS     the states, all in one slot
+--   ARGV[1]  the verb (a byte: 0 take, 1 peek, 2 refund, 3 reset), then 41 bytes for each key:
+--            algorithm (1), first four bytes of its states (4), limit or burst (4), cost (4), window (double), drain (4),
+--            unit debt (double), time that is given back to (double). Little-endian, times in us
+--
+-- The answer is one string, 29 bytes for each key: flags (1: the take is allowed; 2: refund: was denying before),
+-- remaining (4), retry after (double, -1: never), reset after (double), decided for (double). To a reset it is empty. One
+-- byte alone is the number of a key whose state is malformed; nothing was changed then.
+--
+-- Numbers are doubles. All times, and all sums and products below, are integers under 2^53, for which doubles are exact.
+-- floor(a / b) and a % b are exact when a + b stays below 2^53, ceil(a / b) when a does.
+--
+-- Layout of the states: include/sluice/limiter.h. What each step means is told in the file of src/core of the same name.
+-- No global is set; functions are few, because each is made anew at every call of the script.
+
+if not redis.REDIS_VERSION_NUM then -- before 7.0: replicate what was written, not the script, which asks for the time
+	redis.replicate_commands()
+end
+
+local call, read, write, sub = redis.call, struct.unpack, struct.pack, string.sub
+local floor, ceil = math.floor, math.ceil
+
+local WORD = 4294967296 -- 2^32
+local LIMIT_MAX = 16777216
+local WINDOW_MAX_US = 366 * 86400 * 1000000
+local TIME_MAX_US = 2 * WORD * 1048576 - 2 * WINDOW_MAX_US
+
+-- Strings of more than this many bytes are not read and written as a whole.
+local WHOLE_MAX = 1048

@@ -1,0 +1,79 @@
+
+-- sliding_log_long.lua: a ring that is too long to be read and written as a whole. What is needed of it is fetched, and an
+-- allowed take writes its header and the new entries; so a take costs the same at every limit.
+
+-- As sliding_log(), for the first bytes of a state. The state after a take may also be a table: offsets and bytes to be
+-- written there, in turns.
+local function sliding_log_long(key, state, taking, alone, prefix, limit, cost, window)
+	if #state < WHOLE_MAX or read('<I4', state) ~= prefix then
+		return sliding_log(state, taking, alone, prefix, limit, cost, window)
+	end
+	local newest, head, count, capacity = ring_header(state, call('STRLEN', key))
+
+	if not newest then
+		return
+	end
+	local tick = floor(prefix / 65536)
+	local newest_tick = ceil(newest / tick)
+	local newest_low, ends = newest_tick % WORD, newest_tick * tick + window
+	local at = now > newest and now or newest
+	local live_age = ends > at and ceil((ends - at) / tick) or 0
+	local near, near_from = '', 0 -- entries fetched, and the number of the first
+
+	local function age_of(i)
+		local offset = 4 * (i - near_from)
+
+		if offset < 0 or offset + 4 > #near then
+			local index = (head + i) % capacity
+			local last = index + 7 < capacity and index + 7 or capacity - 1
+
+			near, near_from = call('GETRANGE', key, 24 + 4 * index, 27 + 4 * last), i
+			offset = 0
+		end
+		return (newest_low - read('<I4', near, 1 + offset)) % WORD
+	end
+	local function wait_for(i)
+		local wait = ends - now - age_of(i) * tick
+
+		return wait > 0 and wait or 1
+	end
+
+	local expired = 0
+	if live_age == 0 then
+		expired = count
+	elseif count > 0 and age_of(0) >= live_age then
+		expired = first_younger(age_of, count, live_age)
+	end
+	local live = count - expired
+	local remaining = live < limit and limit - live or 0
+	local taken = taking and cost <= remaining
+	local reset, retry = 0, 0
+
+	if taken and (live == 0 or live + cost > capacity) then -- begins anew, or under a raised limit
+		return sliding_log(call('GET', key), taking, alone, prefix, limit, cost, window)
+	end
+	if live > 0 and not (taken and alone) then
+		reset = wait_for(count - 1)
+	end
+	if taken then
+		local at_tick = ceil(at / tick)
+		local entry = write('<I4', at_tick % WORD)
+		local index = (head + count) % capacity
+		local first = index + cost <= capacity and cost or capacity - index
+		local writes = {
+			24 + 4 * index, entry:rep(first), 0,
+			write('<I4I4I4I4I4I4', prefix, at % WORD, floor(at / WORD), (head + expired) % capacity, live + cost, capacity)
+		}
+
+		if first < cost then
+			writes[5], writes[6] = 24, entry:rep(cost - first)
+		end
+		return remaining, 0, reset, at, at_tick * tick + window - now, writes
+	end
+	if cost > limit then
+		retry = -1
+	elseif cost > remaining then
+		retry = wait_for(expired + live - (limit - cost) - 1)
+	end
+	return remaining, retry, reset, at
+end
