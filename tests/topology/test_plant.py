@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
 from plant import netns, oracle
 from plant.load import Shot
+from support.redis import RedisClient
 from support.waiting import wait_until
 from support.wire import Answer
 
@@ -38,6 +40,31 @@ def test_a_host_that_is_cut_off_is_silent_and_comes_back(plant):
     assert shot.error == "no answer within 1.0 s", "not a refusal, not a host that is unreachable"
     plant.network.mend("web-1")
     assert plant.load.do(plant.load.shoot(plant.webs[1].address)).status == 200
+
+
+def test_a_slow_line_delays_and_stalls_and_does_not_serialise(plant):
+    redis = plant.start_redis()
+    line = plant.slow_line((redis.host, redis.port))
+    with plant.network.on("web-1"), RedisClient((plant.network.address("line"), redis.port)) as client:
+        line.delay(20)
+        begun = time.monotonic()
+        assert client.ask("PING") == "PONG"
+        assert time.monotonic() - begun >= 0.04, "20 ms each way"
+        begun = time.monotonic()
+        for _ in range(100):
+            client.socket.sendall(b"*1\r\n$4\r\nPING\r\n")
+        assert [client.read() for _ in range(100)] == ["PONG"] * 100
+        assert time.monotonic() - begun < 100 * 0.04, "one after the other"
+        line.delay(0)
+        line.stall()
+        client.socket.settimeout(0.2)
+        client.socket.sendall(b"*1\r\n$4\r\nPING\r\n")
+        with pytest.raises(TimeoutError):
+            client.socket.recv(1)
+        line.go()
+        client.socket.settimeout(30)
+        assert client.socket.recv(7) == b"+PONG\r\n"
+        assert line.count()[2] == 1
 
 
 PLANT_AND_WAIT = """

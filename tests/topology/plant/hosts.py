@@ -12,8 +12,10 @@ import re
 import signal
 import subprocess
 
+from plant.delay import SlowLine
 from plant.load import Load
 from plant.netns import Network
+from support.redis import Cluster, Redis, Sentinel
 from support.server import DIES_WITH_US, Sluice, clean_environment
 from support.waiting import wait_until
 from support.wire import Wire
@@ -146,6 +148,36 @@ class Plant:
                                  **settings)
         self.things.append(self.webs[n])
         return self.webs[n]
+
+    def host(self, name, address):
+        """Plugs a host in if there is none of this name yet."""
+        if name not in self.network.addresses:
+            self.network.add(name, address)
+
+    def start_redis(self, host="redis", arguments=(), kind=Redis, port=6379, **settings):
+        """Starts a Redis on a host."""
+        made = kind(self.folder / f"{host}-{port}-{len(self.things)}", port=port, host=self.network.address(host), arguments=arguments,
+                    before=self.network.command(host), there=lambda: self.network.on(host), **settings)
+        self.things.append(made)
+        return made
+
+    def start_sentinel(self, host, watched, **settings):
+        return self.start_redis(host, kind=Sentinel, port=26379, watched=watched, **settings)
+
+    def start_cluster(self, masters=3, replicas=0):
+        """On hosts cluster-1, cluster-2, … at 10.0.0.141, …"""
+        def start_one(arguments):
+            n = sum(host.startswith("cluster-") for host in self.network.addresses) + 1
+            self.host(f"cluster-{n}", f"10.0.0.{140 + n}")
+            return self.start_redis(f"cluster-{n}", arguments)
+        return Cluster(start_one, masters, replicas)
+
+    def slow_line(self, target):
+        """A slow line to (address, port), on a host of its own, 10.0.0.131. Returns it; it listens on the same port."""
+        self.host("line", "10.0.0.131")
+        line = SlowLine((self.network.address("line"), target[1]), target, [*DIES_WITH_US, *self.network.command("line")])
+        self.things.append(line)
+        return line
 
     def start_nginx(self):
         self.nginx = Nginx(self, self.folder / "nginx")
