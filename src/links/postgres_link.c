@@ -87,6 +87,7 @@ static void end_turn(struct pg_link *link)
 		pg_batch_finish(session, done);
 		done = next;
 	}
+	pg_session_go_on(session);
 }
 
 /* An error that is none of a statement's: the commit has failed, and with it every create of this turn. */

@@ -60,6 +60,12 @@ void pg_session_again(struct pg_session *session, struct links_op *op)
 	send_next_turn(session);
 }
 
+void pg_session_go_on(struct pg_session *session)
+{
+	if (session->reads.n > 0 || session->writes.n > 0)
+		send_next_turn(session);
+}
+
 static void put_back(struct pg_session *session, struct links_op *op, int error)
 {
 	pg_session_again(session, op);

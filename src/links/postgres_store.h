@@ -164,6 +164,9 @@ void pg_session_again(struct pg_session *session, struct links_op *op);
 /* The connection does not work any more: fails what waits, asks for another. */
 void pg_session_lost(struct pg_session *session, int error, const char *why);
 
+/* A turn has been answered: sends what gathered meanwhile. */
+void pg_session_go_on(struct pg_session *session);
+
 /* Notes how statements of one kind go. A change is logged once. @param error  0: it worked. */
 void pg_session_note(struct pg_session *session, enum links_verb verb, int error, const char *why);
 
