@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test bench lint format asan tsan fuzz install clean docs
+.PHONY: help deps build run test soak bench lint format asan tsan fuzz install clean docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -24,6 +24,10 @@ run: build ## shorten, redirect and limit on port 5000: in-process limiter, SQLi
 test: build ## every test, on the optimised build; ends with a line that counts them
 	@scripts/deps test
 	@$(PYTHON) tests/run.py $(BUILD)
+
+soak: build ## the plant at full length: tests/topology with windows and outages of minutes
+	@scripts/deps test
+	@SLUICE_SOAK=1 $(PYTHON) tests/run.py $(BUILD) --plant
 
 bench: build ## measure, side by side with nginx and others; prints ratios
 	@scripts/deps bench

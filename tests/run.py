@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs every test of one build folder and counts them.
 
-usage: tests/run.py BUILD-FOLDER [pytest arguments]
+usage: tests/run.py BUILD-FOLDER [--plant] [pytest arguments]
 
-First the tests that Meson knows (unit, conformance, fuzz corpora, install), then the system tests in
-tests/integration and tests/topology against BUILD-FOLDER/sluice; the latter need root. Each case of a cmocka program counts by itself. A program
-that crashes counts as one failure beside the cases that it did not get to.
+First the tests that Meson knows (unit, conformance, fuzz corpora, install), then the system tests in tests/integration
+and tests/topology (these need root) against BUILD-FOLDER/sluice; --plant runs tests/topology alone. Each case of a
+cmocka program counts by itself. A program that crashes counts as one failure beside the cases that it did not get to.
 
 The last line is `N passed, N failed, N skipped`. The exit status is 1 when a test failed or none passed.
 
@@ -174,16 +174,17 @@ def run_file(path, env, arguments):
         output += f"\nFAILED: pytest ended with status {status}"
         counts.failed = 1
     print(f"{name}: {counts} in {time.monotonic() - began:.0f} s", flush=True)
+    for figure in re.findall(r"^measured: .*$", output, re.MULTILINE):
+        print(f"  {figure}", flush=True)
     if status != 0 or counts.skipped > 0 or "warning" in output:
         print(output, flush=True)
     return counts
 
 
-def system_tests(env, arguments):
+def system_tests(env, arguments, lanes):
+    """The files of one lane run one after the other. Most tests wait most of the time: two lanes at once take half as
+    long."""
     counts = Counts()
-    # Most of them wait most of the time: two at once take half as long. But one plant at a time: its load is the larger
-    # one, and how late answers come is part of what it tests.
-    lanes = [files_of("topology"), *([path] for path in files_of("integration"))]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for done in pool.map(lambda lane: [run_file(path, env, arguments) for path in lane], lanes):
             for some in done:
@@ -197,11 +198,16 @@ def files_of(folder):
 
 def main():
     if len(sys.argv) < 2 or not os.path.isdir(sys.argv[1]):
-        sys.exit("usage: tests/run.py BUILD-FOLDER [pytest arguments]")
-    build = os.path.abspath(sys.argv[1])
+        sys.exit("usage: tests/run.py BUILD-FOLDER [--plant] [pytest arguments]")
+    build, arguments = os.path.abspath(sys.argv[1]), sys.argv[2:]
     env = environment(build)
-    counts = meson_tests(build, env)
-    counts.add(system_tests(env, sys.argv[2:]))
+    if arguments[:1] == ["--plant"]:
+        counts = system_tests(env, arguments[1:], [files_of("topology")])
+    else:
+        counts = meson_tests(build, env)
+        # One plant at a time: its load is the larger one, and how late answers come is part of what it tests.
+        lanes = [files_of("topology"), *([path] for path in files_of("integration"))]
+        counts.add(system_tests(env, arguments, lanes))
     sys.stdout.flush()
     print(counts, flush=True)
     return 1 if counts.failed > 0 or counts.passed == 0 else 0

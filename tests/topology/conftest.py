@@ -2,7 +2,6 @@
 """Fixtures of the plant. Without network namespaces its tests fail and say what is missing: skipping them would let the
 promise of this program go untested without anybody noticing."""
 import contextlib
-import os
 import pathlib
 import sys
 
@@ -10,16 +9,12 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "integration"))
 
-from plant import netns  # noqa: E402
+from plant import figures, netns  # noqa: E402
 from plant.hosts import CROWD, Plant  # noqa: E402
 
-# The load story of the reference plant takes 100 s. `make test` tells it ten times as fast, `make soak` in full.
-SCALE = 1.0 if os.environ.get("SLUICE_SOAK") else 0.1
-
-
-@pytest.fixture(scope="session")
-def scale():
-    return SCALE
+def pytest_terminal_summary(terminalreporter):
+    for line in figures.lines():
+        terminalreporter.write_line(line)
 
 
 @contextlib.contextmanager

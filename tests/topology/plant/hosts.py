@@ -7,6 +7,7 @@
 
 Leaves out: how Redis and PostgreSQL are started and ended (support/redis.py, support/postgres.py).
 """
+import os
 import pathlib
 import re
 import signal
@@ -15,10 +16,14 @@ import subprocess
 from plant.delay import SlowLine
 from plant.load import Load
 from plant.netns import Network
+from support.postgres import Postgres
 from support.redis import Cluster, Redis, Sentinel
 from support.server import DIES_WITH_US, Sluice, clean_environment
 from support.waiting import wait_until
 from support.wire import Wire
+
+# How long a second of the reference plant's story takes: `make test` tells it ten times as fast, `make soak` in full.
+SCALE = 1.0 if os.environ.get("SLUICE_SOAK") else 0.1
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 NGINX_CONF = ROOT / "deploy" / "nginx" / "sluice.conf"
@@ -44,9 +49,19 @@ class WebServer(Sluice):
         super().start()
         self.address = (self.plant.network.address(self.host), 80)
 
+    def wait_until_ready(self):
+        wait_until(lambda: self.get("/readyz").status == 200, what=f"{self.host} to be ready")
+
     def connect(self, source=None, limit_s=30):
         with self.plant.network.on("load"):
             return Wire(self.address, source, limit_s)
+
+
+class Database(Postgres):
+    """PostgreSQL on its host."""
+
+    def finish(self):
+        self.close()
 
 
 class Nginx:
@@ -137,15 +152,16 @@ class Plant:
             self.network.close()
             raise
 
-    def web(self, n, **settings):
-        """Starts sluice on web-N. Its host is made if the plant has none yet."""
+    def web(self, n, limiter=None, links=None, arguments=(), env=None, **settings):
+        """Starts sluice on web-N. Its host is made if the plant has none yet. Without `links` it has a file of its own."""
         host = f"web-{n}"
         if host not in self.network.addresses:
             self.network.add(host, f"10.0.0.{110 + n}")
         folder = self.folder / f"{host}-{len(self.things)}"
-        settings.setdefault("arguments", ())
-        self.webs[n] = WebServer(self, host, folder, env={"SLUICE_TRUSTED_PROXIES": "10.0.0.100", **settings.pop("env", {})},
-                                 **settings)
+        if limiter is not None:
+            arguments = [*arguments, "--limiter", limiter]
+        self.webs[n] = WebServer(self, host, folder, arguments=arguments, links=links or "sqlite:sluice.db",
+                                 env={"SLUICE_TRUSTED_PROXIES": ADDRESSES["lb"], **(env or {})}, **settings)
         self.things.append(self.webs[n])
         return self.webs[n]
 
@@ -171,6 +187,12 @@ class Plant:
             self.host(f"cluster-{n}", f"10.0.0.{140 + n}")
             return self.start_redis(f"cluster-{n}", arguments)
         return Cluster(start_one, masters, replicas)
+
+    def start_postgres(self):
+        made = Database(address=ADDRESSES["postgres"], port=5432, before=self.network.command("postgres"),
+                        hba="local all all trust\nhost all all 10.0.0.0/24 trust\n")
+        self.things.append(made)
+        return made
 
     def slow_line(self, target):
         """A slow line to (address, port), on a host of its own, 10.0.0.131. Returns it; it listens on the same port."""
