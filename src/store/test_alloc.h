@@ -2,7 +2,7 @@
 /*
  * test_alloc.h: makes the n-th allocation from now on fail, once.
  *
- * For tests only. The test program is linked with --wrap=malloc, --wrap=calloc and --wrap=mmap64 (the
+ * For tests only. The test program is linked with --wrap=malloc, --wrap=calloc, --wrap=realloc and --wrap=mmap64 (the
  * name of mmap with 64-bit offsets), so that the store's own calls come by here; the C library's do not. Linker:
  * `store_test_wrap` in src/store/meson.build.
  */

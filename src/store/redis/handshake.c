@@ -21,29 +21,10 @@ static bool begins(const struct redisReply *reply, const char *code)
 	return strncmp(reply->str, code, strlen(code)) == 0;
 }
 
-/* The words of the server are not repeated here: a server without AUTH quotes its arguments, the password, in them. */
-static void on_auth(struct redis_command *command, const struct redisReply *reply, int error)
+/* What a server says to a new connection instead of the answer to its first command. */
+static bool is_turned_away(const struct redisReply *reply)
 {
-	struct redis_conn *conn = conn_of(command, HELLO_AUTH);
-	const char *user = conn->config.access->user;
-
-	if (error != 0 || reply->type != REDIS_REPLY_ERROR)
-		return;
-	if (begins(reply, "WRONGPASS") || begins(reply, "ERR invalid password"))
-		conn_fail(conn, -EACCES,
-		          "the server refuses user \"%s\" with this password (WRONGPASS): check both in limiter.store "
-		          "or limiter.password_file",
-		          user != NULL ? user : "default");
-	else if (begins(reply, "ERR AUTH") || begins(reply, "ERR Client sent AUTH"))
-		conn_fail(conn, -EACCES,
-		          "the server has no password: take it out of limiter.store, or set one in the server");
-	else if (begins(reply, "LOADING"))
-		conn_fail(conn, -EAGAIN, "the server is loading its data");
-	else
-		conn_fail(conn, -EACCES, "the server refuses AUTH%s",
-		          user != NULL ? "; before Redis 6 there are no users, "
-		                         "only a password"
-		                       : "");
+	return begins(reply, "DENIED") || begins(reply, "ERR max number of clients");
 }
 
 /* @return what to do about an error, or NULL. */
@@ -57,6 +38,7 @@ static const char *cure(const struct redisReply *reply)
 		{ "NOPERM", "give the user the right to it (ACL SETUSER)" },
 		{ "DENIED", "the server is in protected mode: set a password or \"protected-mode no\" there" },
 		{ "LOADING", "it will be well when the data are loaded" },
+		{ "ERR max", "raise maxclients there, or let fewer servers connect" },
 		{ "MASTERDOWN", "it is a replica that has lost its master" },
 	};
 
@@ -76,6 +58,33 @@ static void refused(struct redis_conn *conn, const char *what, const struct redi
 	          hint != NULL ? hint : "");
 }
 
+/* The words of the server are not repeated here: a server without AUTH quotes its arguments, the password, in them. */
+static void on_auth(struct redis_command *command, const struct redisReply *reply, int error)
+{
+	struct redis_conn *conn = conn_of(command, HELLO_AUTH);
+	const char *user = conn->config.access->user;
+
+	if (error != 0 || reply->type != REDIS_REPLY_ERROR)
+		return;
+	if (is_turned_away(reply))
+		refused(conn, "the connection", reply);
+	else if (begins(reply, "WRONGPASS") || begins(reply, "ERR invalid password"))
+		conn_fail(conn, -EACCES,
+		          "the server refuses user \"%s\" with this password (WRONGPASS): check both in limiter.store "
+		          "or limiter.password_file",
+		          user != NULL ? user : "default");
+	else if (begins(reply, "ERR AUTH") || begins(reply, "ERR Client sent AUTH"))
+		conn_fail(conn, -EACCES,
+		          "the server has no password: take it out of limiter.store, or set one in the server");
+	else if (begins(reply, "LOADING"))
+		conn_fail(conn, -EAGAIN, "the server is loading its data");
+	else
+		conn_fail(conn, -EACCES, "the server refuses AUTH%s",
+		          user != NULL ? "; before Redis 6 there are no users, "
+		                         "only a password"
+		                       : "");
+}
+
 static void on_select(struct redis_command *command, const struct redisReply *reply, int error)
 {
 	if (error == 0 && reply->type == REDIS_REPLY_ERROR)
@@ -85,9 +94,8 @@ static void on_select(struct redis_command *command, const struct redisReply *re
 /* A name is a convenience for who looks at CLIENT LIST: a server that refuses it is none the worse. */
 static void on_name(struct redis_command *command, const struct redisReply *reply, int error)
 {
-	(void)command;
-	(void)reply;
-	(void)error;
+	if (error == 0 && reply->type == REDIS_REPLY_ERROR && is_turned_away(reply))
+		refused(conn_of(command, HELLO_NAME), "the connection", reply);
 }
 
 static void on_ping(struct redis_command *command, const struct redisReply *reply, int error)

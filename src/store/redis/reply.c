@@ -114,9 +114,14 @@ static void *make_integer(const redisReadTask *task, long long value)
 	return reply;
 }
 
+/* The task is a string or an array until its length says that it is neither. */
 static void *make_nil(const redisReadTask *task)
 {
-	return object(task, 0);
+	redisReply *reply = object(task, 0);
+
+	if (reply != NULL)
+		reply->type = REDIS_REPLY_NIL;
+	return reply;
 }
 
 static void forget(void *reply)
