@@ -14,18 +14,15 @@
 #include "app/app.h"
 #include "base/log.h"
 #include "server/links.h"
+#include "server/limiter.h"
 #include "server/listen.h"
 #include "server/worker.h"
-#include "store/failure.h"
-#include "store/memory.h"
-
-/* States that new clients share when the in-process limiter is full, for each limit. */
-#define SHARED_STATES 1024
 
 struct server {
 	const struct server_options *options;
 	struct config *config;
 	struct app app;
+	struct limiter limiter;
 	struct access_log *access;
 	struct http_connections *connections;
 	struct limits *limits;
@@ -37,27 +34,9 @@ struct server {
 
 static bool open_limiter(struct server *server)
 {
-	struct memory_store_config memory = { .max_keys = server->config->limiter.max_keys };
-	struct failure_config failure = { .policy = server->config->limiter.on_failure,
-		                          .local_max_keys = 1,
-		                          .shared_states = SHARED_STATES };
-	struct store *inner;
-
-	if (strcmp(server->config->limiter.store, "memory:") != 0) {
-		log_error("limiter.store: this build serves with memory: only");
+	if (limiter_open(&server->limiter, server->config, server->threads) != 0)
 		return false;
-	}
-	inner = memory_store_open(&memory);
-	if (inner == NULL) {
-		log_error("limiter: %s", strerror(errno));
-		return false;
-	}
-	server->app.store = failure_store_open(inner, &failure);
-	if (server->app.store == NULL) {
-		log_error("limiter: %s", strerror(errno));
-		store_close(inner);
-		return false;
-	}
+	server->app.store = server->limiter.store;
 	return true;
 }
 
@@ -287,8 +266,7 @@ static void close_all(struct server *server)
 {
 	if (server->app.links != NULL)
 		links_close(server->app.links);
-	if (server->app.store != NULL)
-		store_close(server->app.store);
+	limiter_close(&server->limiter);
 	if (server->access != NULL)
 		access_log_close(server->access);
 	limits_drop(server->limits);
@@ -327,6 +305,7 @@ int server_run(const struct server_options *options)
 	}
 	if (!start_workers(&server))
 		return 1; /* some threads may run; the system takes back what they hold */
+	limiter_wait(&server.limiter);
 	announce(&server);
 	wait_for_signals(&server, &signals);
 	stop_workers(&server);

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * internal.h: what the files of the Redis store know of each other.
+ *
+ *   redis.c      the store: open, attach, submit, close
+ *   work.c       an op on its way: which keys to which server, in how many calls; redirections; refunds
+ *   node.c       a server as one thread sees it: a connection, and whether it can decide
+ *   topology     which servers there are: single.c, sentinel.c, cluster.c
+ *   heartbeat.c  how many Sluice servers share the limits, and whether states were forgotten
+ *
+ * Everything but struct redis_store belongs to one loop thread. Nothing is freed within a callback of a connection:
+ * a node that is of no more use is retired, and freed at the end of the loop's turn.
+ */
+#ifndef SLUICE_STORE_REDIS_INTERNAL_H
+#define SLUICE_STORE_REDIS_INTERNAL_H
+
+#include <pthread.h>
+#include <uv.h>
+
+#include "store/redis/conn.h"
+#include "store/redis/error.h"
+#include "store/redis/notice.h"
+#include "store/redis/redis.h"
+#include "store/redis/script.h"
+#include "store/redis/slots.h"
+#include "store/redis/url.h"
+
+#define REDIS_CONNECT_US UINT64_C(2000000) /* of one attempt, at least: TCP, TLS and greeting are some round trips */
+#define REDIS_BACKOFF_US UINT64_C(1000000) /* between two attempts, at most */
+#define REDIS_PREFIX_MAX 64
+#define REDIS_REAP_MS 20 /* between two looks whether something retired still waits */
+
+struct redis_thread;
+struct redis_node;
+struct redis_work;
+
+/* Which server holds what. One of these for each mode of redis_url. */
+struct redis_topology {
+	/* Begins to connect. @return 0 or a negative errno, with nothing left open. */
+	int (*open)(struct redis_thread *thread);
+	/* Closes its own handles; nodes are retired by the thread. */
+	void (*close)(struct redis_thread *thread);
+	/* @return the node that holds a slot (always 0 but in a Cluster), or NULL. */
+	struct redis_node *(*route)(struct redis_thread *thread, unsigned slot);
+	/* @return whether decisions can be had on every slot. */
+	bool (*complete)(struct redis_thread *thread);
+	/* A node came up or went down. */
+	void (*changed)(struct redis_thread *thread, struct redis_node *node);
+	/* NULL: not a Cluster. A server sends us elsewhere: MOVED (learn it) or ASK (only this once).
+	 * @return the node to ask, which may be on its way up; NULL. */
+	struct redis_node *(*redirect)(struct redis_thread *thread, const struct redis_node *from,
+	                               const struct redis_redirect *redirect, bool moved);
+	/* NULL: nothing to learn. A slot has no master for now. */
+	void (*outdated)(struct redis_thread *thread);
+};
+
+extern const struct redis_topology redis_single, redis_sentinel, redis_cluster;
+
+/* A server as one thread sees it. */
+struct redis_node {
+	struct redis_node *next;
+	struct redis_thread *thread;
+	struct redis_host host;
+	struct redis_conn *conn;
+	struct redis_place *place;
+	bool retired;
+	bool was_up; /* as the notices know it */
+
+	/* Who decides: all keys, or in a Cluster those of some slots. */
+	bool serves;
+	bool found;          /* Cluster: in the topology that is being read */
+	uint16_t first_slot; /* Cluster: the lowest that it serves */
+
+	/* The script on this server. */
+	struct redis_command load;
+	bool loading;   /* `load` is on its way */
+	uint32_t loads; /* sent so far */
+
+	/* What is asked of a new connection. */
+	struct redis_command info;
+	struct redis_command probe;
+	char run_id[41]; /* of the server process; "": unknown */
+
+	struct redis_heartbeat *heartbeat; /* NULL: none */
+};
+
+struct redis_thread {
+	_Alignas(64) struct redis_store *store;
+	unsigned index;
+	uv_loop_t *loop; /* NULL: not attached */
+	const struct redis_topology *topology;
+	struct redis_node *nodes;
+	struct redis_node *retired;
+	uv_timer_t reaper; /* frees the retired; the last handle to be closed */
+	unsigned undone;   /* commands that a clean end waits for */
+	bool closing;
+	struct redis_work *free_works;
+	void *place; /* the topology's own */
+	void *pulse; /* the heartbeat's own; NULL: none */
+	struct redis_conn_stats conn_stats;
+	/* Atomic, relaxed. */
+	uint64_t connected; /* nodes that are up */
+	uint64_t errors;
+	uint64_t refused_us; /* clock_mono_us() of the last error reply */
+	bool complete;       /* decisions can be had */
+};
+
+struct redis_store {
+	struct store store;
+	struct redis_url url;
+	struct redis_access access;
+	char prefix[REDIS_PREFIX_MAX];
+	size_t prefix_len;
+	char *password;     /* owned; NULL: none */
+	char server_id[17]; /* of this process, 16 hex digits */
+	uint64_t timeout_us;
+	bool heartbeat;
+	void (*seen)(void *context, uint32_t servers, uint64_t generation);
+	void *context;
+	struct redis_notices notices;
+	uint64_t epoch; /* atomic: how often states may have been lost without the servers knowing */
+	unsigned threads_n;
+	struct redis_thread *threads;
+};
+
+/* node.c */
+
+/** @return a node, in thread->nodes, that begins to connect; NULL: out of memory. */
+struct redis_node *redis_node_new(struct redis_thread *thread, const struct redis_host *host);
+
+/** Takes it out of thread->nodes and frees it when this turn of the loop is over and nothing waits on it. */
+void redis_node_retire(struct redis_node *node);
+
+/** Frees one at once, not from within a callback of its connection. */
+void redis_node_free(struct redis_node *node);
+
+/** @return whether it takes calls. */
+bool redis_node_up(const struct redis_node *node);
+
+/** Sends the script, unless it is on its way. @return 0 or a negative errno. */
+int redis_node_load(struct redis_node *node);
+
+/** An error reply came: the operator is told, and a server that can't decide is left. */
+void redis_node_refused(struct redis_node *node, const struct redis_error *error, const char *words);
+
+/* redis.c */
+
+/** A node came up or went down: is what is needed there? */
+void redis_thread_changed(struct redis_thread *thread, struct redis_node *node);
+
+/** One of thread->undone has ended. */
+void redis_thread_done(struct redis_thread *thread);
+
+/* work.c */
+
+/** As store_submit(). */
+int redis_work_submit(struct redis_thread *thread, struct store_op *op);
+
+/** Frees what is kept for further ops. */
+void redis_work_free(struct redis_thread *thread);
+
+#endif

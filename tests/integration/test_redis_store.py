@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several servers, one limit: states in a Redis."""
+import pytest
+
+from support.redis import Redis
+from support.waiting import wait_until
+
+
+@pytest.fixture
+def start_redis(tmp_path):
+    """Starts Redis servers that live as long as the test."""
+    servers = []
+
+    def start_one(**settings):
+        servers.append(Redis(tmp_path / f"redis-{len(servers) + 1}", **settings))
+        return servers[-1]
+
+    try:
+        yield start_one
+    finally:
+        wrong = [problem for problem in (server.finish() for server in servers) if problem]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def redis(start_redis):
+    return start_redis()
+
+
+def with_limiter(url, *more):
+    return ["--limiter", url, *more]
+
+
+def statuses(servers, n, source=None):
+    """`n` requests, each to the next server."""
+    return [servers[i % len(servers)].get("/", source=source).status for i in range(n)]
+
+
+def test_two_servers_share_one_limit(start, redis):
+    servers = [start(arguments=with_limiter(redis.url)) for _ in range(2)]
+    assert statuses(servers, 14) == [200] * 10 + [429] * 4
+    assert statuses(servers, 11, source="127.0.0.2") == [200] * 10 + [429]
+
+
+def test_every_key_ends_by_itself(start, redis):
+    server = start(arguments=with_limiter(redis.url))
+    statuses([server], 3)
+    keys = redis.ask("KEYS", "*")
+    assert "rate_limit:per-client:{127.0.0.1}" in keys
+    assert all(redis.ask("PTTL", key) > 0 for key in keys)
+
+
+def test_a_script_that_was_flushed_is_sent_again(start, redis):
+    server = start(arguments=with_limiter(redis.url))
+    assert statuses([server], 4) == [200] * 4
+    redis.ask("SCRIPT", "FLUSH")
+    assert statuses([server], 8) == [200] * 6 + [429] * 2
+    metrics = server.metrics()
+    assert metrics[("sluice_decisions_total", (("by", "store"), ("limit", "per-client"), ("outcome", "allowed")))] == 10
+
+
+def test_a_server_starts_without_redis_and_finds_it_later(start, start_redis, redis):
+    redis.kill()
+    server = start(arguments=with_limiter(redis.url))
+    assert "not there yet" in server.stderr
+    assert server.get("/").status == 200
+    redis.start()
+    wait_until(lambda: server.get("/", source="127.0.0.3").status == 200
+               and redis.ask("EXISTS", "rate_limit:per-client:{127.0.0.3}"), what="the server to use Redis")
