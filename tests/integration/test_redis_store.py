@@ -67,3 +67,16 @@ def test_a_server_starts_without_redis_and_finds_it_later(start, start_redis, re
     redis.start()
     wait_until(lambda: server.get("/", source="127.0.0.3").status == 200
                and redis.ask("EXISTS", "rate_limit:per-client:{127.0.0.3}"), what="the server to use Redis")
+
+
+def test_servers_are_counted_while_they_live(start, redis):
+    def servers():
+        return redis.ask("ZCARD", "rate_limit:{sluice}:servers")
+
+    first, second, third = (start(arguments=with_limiter(redis.url)) for _ in range(3))
+    wait_until(lambda: servers() == 3, what="three servers")
+    second.stop()
+    assert servers() == 2  # it said goodbye
+    third.kill()
+    wait_until(lambda: servers() == 1, what="the dead server to be noticed")
+    assert first.alive()

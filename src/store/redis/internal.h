@@ -28,10 +28,12 @@
 #define REDIS_CONNECT_US UINT64_C(2000000) /* of one attempt, at least: TCP, TLS and greeting are some round trips */
 #define REDIS_BACKOFF_US UINT64_C(1000000) /* between two attempts, at most */
 #define REDIS_PREFIX_MAX 64
-#define REDIS_REAP_MS 20 /* between two looks whether something retired still waits */
+#define REDIS_COMMON_TAG "{sluice}" /* of the keys that all servers have together: see script.h */
+#define REDIS_REAP_MS 20            /* between two looks whether something retired still waits */
 
 struct redis_thread;
 struct redis_node;
+struct redis_pulse;
 struct redis_work;
 
 /* Which server holds what. One of these for each mode of redis_url. */
@@ -80,8 +82,6 @@ struct redis_node {
 	struct redis_command info;
 	struct redis_command probe;
 	char run_id[41]; /* of the server process; "": unknown */
-
-	struct redis_heartbeat *heartbeat; /* NULL: none */
 };
 
 struct redis_thread {
@@ -95,8 +95,8 @@ struct redis_thread {
 	unsigned undone;   /* commands that a clean end waits for */
 	bool closing;
 	struct redis_work *free_works;
-	void *place; /* the topology's own */
-	void *pulse; /* the heartbeat's own; NULL: none */
+	void *place;               /* the topology's own */
+	struct redis_pulse *pulse; /* NULL: none */
 	struct redis_conn_stats conn_stats;
 	/* Atomic, relaxed. */
 	uint64_t connected; /* nodes that are up */
@@ -150,6 +150,19 @@ void redis_thread_changed(struct redis_thread *thread, struct redis_node *node);
 
 /** One of thread->undone has ended. */
 void redis_thread_done(struct redis_thread *thread);
+
+/* heartbeat.c */
+
+/** Begins the heartbeat of this process on this thread. @return 0 or -ENOMEM. */
+int redis_pulse_open(struct redis_thread *thread);
+
+/** Now, rather than when its time has come. */
+void redis_pulse_beat(struct redis_thread *thread);
+
+/** Says goodbye to the other servers; one of thread->undone until that has been heard. */
+void redis_pulse_leave(struct redis_thread *thread);
+
+void redis_pulse_close(struct redis_thread *thread);
 
 /* work.c */
 

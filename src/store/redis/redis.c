@@ -40,6 +40,8 @@ static int submit(struct store *store, struct store_op *op)
 void redis_thread_changed(struct redis_thread *thread, struct redis_node *node)
 {
 	thread->topology->changed(thread, node);
+	if (redis_node_up(node))
+		redis_pulse_beat(thread);
 	__atomic_store_n(&thread->complete, thread->topology->complete(thread), __ATOMIC_RELEASE);
 }
 
@@ -74,7 +76,8 @@ void redis_node_retire(struct redis_node *node)
 	node->retired = true;
 	node->next = thread->retired;
 	thread->retired = node;
-	uv_timer_start(&thread->reaper, on_reap, 0, 0);
+	if (!thread->closing)
+		uv_timer_start(&thread->reaper, on_reap, 0, 0);
 }
 
 /* The end, in a turn of its own: no callback of a connection is on the stack. */
@@ -82,6 +85,7 @@ static void on_end(uv_timer_t *timer)
 {
 	struct redis_thread *thread = timer->data;
 
+	redis_pulse_close(thread);
 	thread->topology->close(thread);
 	while (thread->nodes != NULL)
 		redis_node_retire(thread->nodes);
@@ -116,6 +120,8 @@ static int attach(struct store *store, unsigned number, struct uv_loop_s *loop)
 	uv_timer_init(loop, &thread->reaper);
 	thread->reaper.data = thread;
 	err = thread->topology->open(thread);
+	if (err == 0 && redis->heartbeat && number == 0)
+		err = redis_pulse_open(thread);
 	if (err != 0)
 		on_end(&thread->reaper);
 	return err;
@@ -130,6 +136,7 @@ static void detach(struct store *store, unsigned number)
 	thread->closing = true;
 	__atomic_store_n(&thread->complete, false, __ATOMIC_RELEASE);
 	thread->undone++;
+	redis_pulse_leave(thread);
 	redis_thread_done(thread);
 }
 

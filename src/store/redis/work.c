@@ -18,16 +18,17 @@
 #include "base/clock.h"
 #include "store/redis/internal.h"
 
-#define TRIES_MAX 5            /* of one call: a redirection, an ASK, a script, and some more */
-#define LEAST_US UINT64_C(500) /* with less time than this no question is worth asking: it would cost the connection   \
-	                        */
+#define TRIES_MAX 5 /* of one call: a redirection, an ASK, a script, and some more */
+#define LEAST_US                                                                                                       \
+	UINT64_C(500) /* with less time than this no question is worth asking: it would cost the connection            \
+	               */
 
 struct redis_call {
 	struct redis_command command; /* first */
 	struct redis_command asking;
 	struct redis_work *work;
 	struct redis_node *node; /* that was asked last */
-	redis_takes takes;
+	redis_takes takes;       /* 0: this call tells all servers that states were forgotten or given back */
 	uint16_t slot;
 	uint8_t tries;
 	uint32_t loads; /* node->loads when it was sent */
@@ -39,10 +40,11 @@ struct redis_work {
 	struct store_op *op;
 	unsigned pending; /* commands on their way */
 	unsigned calls_n;
-	redis_takes took;                         /* these took */
-	bool denied;                              /* some call did not allow its takes */
-	int error;                                /* of the first call that failed, or 0 */
-	struct redis_call calls[STORE_TAKES_MAX]; /* each take is in one of them */
+	redis_takes took;                             /* these took */
+	bool denied;                                  /* some call did not allow its takes */
+	bool freed;                                   /* what servers remember of denials may be void */
+	int error;                                    /* of the first call that failed, or 0 */
+	struct redis_call calls[STORE_TAKES_MAX + 1]; /* each take is in one of them; and one that bumps */
 };
 
 /* Gives back what some calls of an op took, while another denied or failed. */
@@ -91,7 +93,7 @@ static struct redis_work *work_new(struct redis_thread *thread, struct store_op 
 	work->op = op;
 	work->pending = work->calls_n = 0;
 	work->took = 0;
-	work->denied = false;
+	work->denied = work->freed = false;
 	work->error = 0;
 	return work;
 }
@@ -178,7 +180,10 @@ static int send_call(struct redis_call *call, struct redis_node *node)
 	out = redis_conn_begin(node->conn);
 	if (out == NULL)
 		return -EAGAIN; /* as much is waiting as ever may */
-	redis_script_call(out, work->thread->store->prefix, work->op, call->takes, false);
+	if (call->takes != 0)
+		redis_script_call(out, work->thread->store->prefix, work->op, call->takes, false);
+	else
+		redis_generation_bump_call(out, work->thread->store->prefix);
 	err = redis_conn_send(node->conn, &call->command);
 	if (err != 0)
 		return err;
@@ -286,11 +291,29 @@ static bool give_back(struct redis_work *work)
 	return wait;
 }
 
+/* The op ends when all servers have been told: who resets a client wants it to be let in. @return whether a call is on
+ * its way. */
+static bool bump(struct redis_work *work)
+{
+	struct redis_thread *thread = work->thread;
+	struct redis_call *call;
+	int err;
+
+	if (!work->freed)
+		return false;
+	work->freed = false;
+	call = add_call(work, (uint16_t)redis_slot(REDIS_COMMON_TAG, sizeof REDIS_COMMON_TAG - 1));
+	err = send_call(call, thread->topology->route(thread, call->slot));
+	if (err != 0)
+		fail(work, err);
+	return err == 0;
+}
+
 static void end_work(struct redis_work *work)
 {
 	bool undo = work->op->verb == STORE_TAKE && work->took != 0 && (work->denied || work->error != 0);
 
-	if (!undo || !give_back(work))
+	if (undo ? !give_back(work) : !bump(work))
 		finish(work);
 }
 
@@ -385,6 +408,9 @@ static void on_decisions(struct redis_call *call, const struct redisReply *reply
 		work->took |= call->takes;
 	else
 		work->denied = true;
+	work->freed |=
+		err == 0 && (work->op->verb == STORE_RESET ||
+	                     (work->op->verb == STORE_REFUND && redis_script_was_denying(reply->str, reply->len)));
 }
 
 static void on_reply(struct redis_command *command, const struct redisReply *reply, int error)
@@ -396,9 +422,9 @@ static void on_reply(struct redis_command *command, const struct redisReply *rep
 		fail(work, error == -ECANCELED ? -ECONNRESET : error);
 	else if (reply->type == REDIS_REPLY_ERROR)
 		on_error(call, reply->str);
-	else if (reply->type == REDIS_REPLY_STRING)
+	else if (reply->type == REDIS_REPLY_STRING && call->takes != 0)
 		on_decisions(call, reply);
-	else {
+	else if (call->takes != 0 || reply->type != REDIS_REPLY_STATUS) {
 		redis_conn_drop(call->node->conn, -EPROTO, "what came is no reply of our script");
 		fail(work, -EPROTO);
 	}
