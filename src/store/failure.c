@@ -8,22 +8,21 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/memory.h"
+#include "store/outage.h"
+#include "store/share.h"
 
 #define CLOSED_RETRY_US UINT64_C(1000000)
-#define LOG_INTERVAL_US UINT64_C(10000000)
 
 struct failure {
 	struct store store;
 	struct store *inner;
-	struct store *local; /* FAILURE_LOCAL only */
+	struct share *share; /* FAILURE_LOCAL only */
 	enum failure_policy policy;
 	bool inner_in_process; /* `inner` is a memory store and deals with being full itself */
 	uint64_t (*now_us)(void *context);
 	void *context;
-	/* Atomic, relaxed. */
-	uint32_t servers;
-	uint64_t unlogged; /* decisions since the last line in the log */
-	uint64_t logged_us;
+	uint32_t servers; /* atomic, relaxed */
+	struct outage outage;
 };
 
 static uint64_t monotonic(void *context)
@@ -38,23 +37,11 @@ static const char *decider_name(enum store_decider decider)
 	return names[decider];
 }
 
-/* Tells the operator, at most once in LOG_INTERVAL_US. */
-static void report(struct failure *failure, const struct store_op *op)
+static const char *policy_name(enum failure_policy policy)
 {
-	uint64_t last_us = __atomic_load_n(&failure->logged_us, __ATOMIC_RELAXED);
-	uint64_t now_us = failure->now_us(failure->context);
-	uint64_t n = __atomic_add_fetch(&failure->unlogged, 1, __ATOMIC_RELAXED);
+	static const char *const names[] = { "local", "open", "closed" };
 
-	if (last_us != 0 && now_us < last_us + LOG_INTERVAL_US)
-		return;
-	/* Of several threads that see the interval end, one writes. */
-	if (!__atomic_compare_exchange_n(&failure->logged_us, &last_us, now_us, false, __ATOMIC_RELAXED,
-	                                 __ATOMIC_RELAXED))
-		return;
-	__atomic_sub_fetch(&failure->unlogged, n, __ATOMIC_RELAXED);
-	log_warn("limiter store %s: %s; decided by policy \"%s\" (%llu decisions since the last such message)",
-	         failure->inner->class->name, op->error == -ENOSPC ? "full" : strerror(-op->error),
-	         decider_name(op->decider), (unsigned long long)n);
+	return names[policy];
 }
 
 static void decide_open(struct store_op *op)
@@ -89,41 +76,68 @@ static void decide_closed(struct store_op *op)
 	}
 }
 
-/* This server's part of a limit. */
-static void divide(struct sluice_policy *part, const struct sluice_policy *whole, uint32_t servers)
+static const char *reason(int error)
 {
-	uint32_t limit = whole->limit / servers;
-	uint32_t burst = whole->burst / servers;
-
-	limit = limit > 0 ? limit : 1;
-	burst = burst > 0 ? burst : 1;
-	if (whole->algorithm != SLUICE_TOKEN_BUCKET)
-		burst = 0;
-	/* A smaller limit can make the arithmetic of a token bucket too large; then the whole limit is enforced. */
-	if (sluice_policy_init(part, whole->algorithm, limit, whole->window_us, burst, NULL) != SLUICE_OK)
-		*part = *whole;
+	switch (error) {
+	case -ENOTCONN:
+		return "no connection";
+	case -ETIMEDOUT:
+		return "no answer in time";
+	default:
+		return strerror(-error);
+	}
 }
 
-/* Submits to the in-process store, under this server's part of the limits. */
-static int submit_local(struct failure *failure, struct store_op *op)
+static uint32_t servers_of(const struct failure *failure)
 {
-	const unsigned n = op->n;
-	uint32_t servers = __atomic_load_n(&failure->servers, __ATOMIC_RELAXED);
-	const struct sluice_policy *wholes[STORE_TAKES_MAX];
-	struct sluice_policy parts[STORE_TAKES_MAX];
-	int rc;
+	return __atomic_load_n(&failure->servers, __ATOMIC_RELAXED);
+}
 
-	if (servers == 1)
-		return store_submit(failure->local, op);
-	for (unsigned i = 0; i < n; i++) {
-		wholes[i] = op->takes[i].policy;
-		divide(&parts[i], wholes[i], servers);
-		op->takes[i].policy = &parts[i];
+/* Tells the operator: a line a change, or one in a while. */
+static void report(struct failure *failure, const struct store_op *op)
+{
+	uint64_t now_us = failure->now_us(failure->context), n;
+	const char *name = failure->inner->class->name;
+
+	if (failure->inner_in_process) {
+		n = outage_full(&failure->outage, now_us);
+		if (n > 0)
+			log_warn("limiter store %s: %s; decided by policy \"%s\" (%llu decisions since the last such "
+			         "message)",
+			         name, op->error == -ENOSPC ? "full" : strerror(-op->error), decider_name(op->decider),
+			         (unsigned long long)n);
+		return;
 	}
-	rc = store_submit(failure->local, op);
-	for (unsigned i = 0; i < n; i++)
-		op->takes[i].policy = wholes[i];
-	return rc;
+	if (!outage_failed(&failure->outage, now_us))
+		return;
+	if (failure->share != NULL)
+		log_warn("limiter store %s is out of reach (%s): policy \"local\" decides, limits divided by %u", name,
+		         reason(op->error), servers_of(failure));
+	else
+		log_warn("limiter store %s is out of reach (%s): policy \"%s\" decides", name, reason(op->error),
+		         policy_name(failure->policy));
+}
+
+static void report_return(struct failure *failure)
+{
+	uint64_t lasted_us, decisions;
+
+	if (!outage_over(&failure->outage, failure->now_us(failure->context), &lasted_us, &decisions))
+		return;
+	log_info("limiter store %s is back after %llu.%llu s, in which policy \"%s\" decided %llu times",
+	         failure->inner->class->name, (unsigned long long)(lasted_us / 1000000),
+	         (unsigned long long)(lasted_us / 100000 % 10), policy_name(failure->policy),
+	         (unsigned long long)decisions);
+}
+
+/* Sees whether the store is away as a whole, or failed over some keys. @return true when it is there. */
+static bool notice(struct failure *failure)
+{
+	bool there = failure->inner_in_process || store_ready(failure->inner);
+
+	if (!there && failure->share != NULL)
+		share_away(failure->share);
+	return there;
 }
 
 /* Decides a take or a peek that the inner store could not, for the reason `error`. */
@@ -135,7 +149,7 @@ static void decide(struct failure *failure, struct store_op *op, int error)
 		break;
 	case FAILURE_LOCAL:
 		/* Only without memory does it refuse. */
-		if (submit_local(failure, op) == STORE_DONE) {
+		if (share_decide(failure->share, op) == STORE_DONE) {
 			op->decider = STORE_BY_LOCAL;
 			break;
 		}
@@ -147,6 +161,7 @@ static void decide(struct failure *failure, struct store_op *op, int error)
 	}
 	op->error = error;
 	report(failure, op);
+	notice(failure);
 }
 
 static bool decides(const struct store_op *op)
@@ -154,13 +169,26 @@ static bool decides(const struct store_op *op)
 	return op->verb == STORE_TAKE || op->verb == STORE_PEEK;
 }
 
+static void release(struct failure *failure, struct store_op *op)
+{
+	if (op->failure.reserved)
+		share_release(failure->share, op);
+	op->failure.reserved = false;
+}
+
 static void on_done(struct store_op *op)
 {
 	struct failure *failure = (struct failure *)op->failure.store;
 
 	op->done = op->failure.done;
-	if (op->error != 0 && decides(op))
-		decide(failure, op, op->error);
+	if (decides(op)) {
+		if (op->error != 0 || !op->allowed)
+			release(failure, op);
+		if (op->error != 0)
+			decide(failure, op, op->error);
+		else if (op->verb == STORE_TAKE && failure->share != NULL && op->decider == STORE_BY_STORE)
+			share_learn(failure->share, op);
+	}
 	op->done(op);
 }
 
@@ -178,15 +206,60 @@ static int submit_inner(struct failure *failure, struct store_op *op)
 	return rc;
 }
 
+/* A key of the op was decided here while the store was away: it must pass this server's share before the store is
+ * asked.
+ * @return true when the op is decided: denied. */
+static bool held_back(struct failure *failure, struct store_op *op)
+{
+	if (failure->inner_in_process || failure->share == NULL || op->verb != STORE_TAKE ||
+	    !share_holds(failure->share, op))
+		return false;
+	if (share_reserve(failure->share, op) != STORE_DONE) /* no memory: the store alone decides */
+		return false;
+	op->failure.reserved = op->allowed;
+	if (op->allowed)
+		return false;
+	op->decider = STORE_BY_LOCAL;
+	op->error = -ESTALE;
+	outage_counted(&failure->outage);
+	return true;
+}
+
+/* The inner store has refused a take that this server's share admits already. */
+static void keep(struct failure *failure, struct store_op *op, int error, const struct sluice_decision *decisions)
+{
+	share_keep(failure->share, op, decisions);
+	op->failure.reserved = false;
+	op->allowed = true;
+	op->decider = STORE_BY_LOCAL;
+	op->error = error;
+	report(failure, op);
+	notice(failure);
+}
+
 static int submit_decision(struct failure *failure, struct store_op *op)
 {
+	struct sluice_decision decisions[STORE_TAKES_MAX];
 	int rc;
 
 	/* What is left of the op's last use must not be taken for an answer. */
 	op->decider = STORE_BY_STORE;
 	op->error = 0;
+	op->failure.reserved = false;
+	if (held_back(failure, op))
+		return STORE_DONE;
+	for (unsigned i = 0; op->failure.reserved && i < op->n; i++)
+		decisions[i] = op->takes[i].decision;
 	rc = submit_inner(failure, op);
-	if (rc == -EINVAL || rc == STORE_PENDING)
+	if (rc == STORE_PENDING)
+		return rc;
+	if (rc < 0 && rc != -EINVAL && op->failure.reserved) {
+		keep(failure, op, rc, decisions);
+		return STORE_DONE;
+	}
+	if (rc < 0 || !op->allowed)
+		release(failure, op);
+	if (rc == -EINVAL)
 		return rc;
 	if (rc < 0)
 		decide(failure, op, rc);
@@ -200,15 +273,15 @@ static int submit_refund(struct failure *failure, struct store_op *op)
 {
 	if (op->decider == STORE_BY_STORE || (failure->inner_in_process && op->error == -ENOSPC))
 		return submit_inner(failure, op);
-	if (op->decider == STORE_BY_LOCAL && failure->local != NULL)
-		return submit_local(failure, op);
+	if (op->decider == STORE_BY_LOCAL && failure->share != NULL)
+		return share_refund(failure->share, op);
 	return STORE_DONE;
 }
 
 static int submit_reset(struct failure *failure, struct store_op *op)
 {
-	if (failure->local != NULL) {
-		int rc = store_submit(failure->local, op);
+	if (failure->share != NULL) {
+		int rc = share_reset(failure->share, op);
 
 		if (rc != STORE_DONE)
 			return rc;
@@ -220,6 +293,8 @@ static int submit(struct store *store, struct store_op *op)
 {
 	struct failure *failure = (struct failure *)store;
 
+	if (op->n == 0 || op->n > STORE_TAKES_MAX)
+		return -EINVAL;
 	switch (op->verb) {
 	case STORE_TAKE:
 	case STORE_PEEK:
@@ -247,19 +322,21 @@ static void tend(struct store *store)
 	struct failure *failure = (struct failure *)store;
 
 	store_tend(failure->inner);
-	if (failure->local != NULL)
-		store_tend(failure->local);
+	if (failure->share != NULL)
+		share_tend(failure->share);
+	if (notice(failure))
+		report_return(failure);
 }
 
 static void stats(struct store *store, struct store_stats *out)
 {
 	struct failure *failure = (struct failure *)store;
-	struct store_stats local;
+	struct store_stats local = { 0 };
 
 	store_stats(failure->inner, out);
-	if (failure->local == NULL)
+	if (failure->share == NULL)
 		return;
-	store_stats(failure->local, &local);
+	share_stats(failure->share, &local);
 	out->keys += local.keys;
 	out->bytes += local.bytes;
 	out->refused += local.refused;
@@ -276,8 +353,8 @@ static void close_store(struct store *store)
 {
 	struct failure *failure = (struct failure *)store;
 
-	if (failure->local != NULL)
-		store_close(failure->local);
+	if (failure->share != NULL)
+		share_close(failure->share);
 	store_close(failure->inner);
 	free(failure);
 }
@@ -305,19 +382,6 @@ static int set_inner_overflow(struct store *inner, const struct failure_config *
 	return memory_store_set_overflow(inner, overflows[config->policy], config->shared_states);
 }
 
-static struct store *open_local(const struct failure_config *config)
-{
-	const struct memory_store_config memory = {
-		.max_keys = config->local_max_keys,
-		.overflow = MEMORY_SHARE,
-		.shared_states = config->shared_states,
-		.now_us = config->now_us,
-		.context = config->context,
-	};
-
-	return memory_store_open(&memory);
-}
-
 struct store *failure_store_open(struct store *inner, const struct failure_config *config)
 {
 	struct failure *failure = calloc(1, sizeof *failure);
@@ -330,18 +394,18 @@ struct store *failure_store_open(struct store *inner, const struct failure_confi
 	failure->policy = config->policy;
 	failure->now_us = config->now_us != NULL ? config->now_us : monotonic;
 	failure->context = config->context;
-	failure->servers = 1;
+	failure->servers = config->servers > 0 ? config->servers : 1;
 	if (config->policy == FAILURE_LOCAL) {
-		failure->local = open_local(config);
-		if (failure->local == NULL) {
+		failure->share = share_open(config);
+		if (failure->share == NULL) {
 			free(failure);
 			return NULL;
 		}
 	}
 	rc = set_inner_overflow(inner, config);
 	if (rc != 0 && rc != -ENOTSUP) {
-		if (failure->local != NULL)
-			store_close(failure->local);
+		if (failure->share != NULL)
+			share_close(failure->share);
 		free(failure);
 		errno = -rc;
 		return NULL;
@@ -352,5 +416,21 @@ struct store *failure_store_open(struct store *inner, const struct failure_confi
 
 void failure_store_set_servers(struct store *store, uint32_t servers)
 {
-	__atomic_store_n(&((struct failure *)store)->servers, servers > 0 ? servers : 1, __ATOMIC_RELAXED);
+	struct failure *failure = (struct failure *)store;
+
+	servers = servers > 0 ? servers : 1;
+	__atomic_store_n(&failure->servers, servers, __ATOMIC_RELAXED);
+	if (failure->share != NULL)
+		share_set_servers(failure->share, servers);
+}
+
+void failure_store_view(struct store *store, struct failure_view *out)
+{
+	struct failure *failure = (struct failure *)store;
+
+	*out = (struct failure_view){ .store = failure->inner->class->name,
+		                      .policy = policy_name(failure->policy),
+		                      .in_process = failure->inner_in_process,
+		                      .ready = store_ready(failure->inner),
+		                      .servers = servers_of(failure) };
 }

@@ -79,10 +79,14 @@ struct store_op {
 	int error; /* 0, or the negative errno for which the failure policy decided. A store sets it when a pending op
 	              fails; 0 otherwise */
 
-	/* Between submit and done: the failure policy's own notes. */
+	/* Between submit and done, and for a refund from the take's op: the failure policy's own notes. */
 	struct {
 		struct store *store;
 		void (*done)(struct store_op *op);
+		uint32_t servers;                /* that shared the limits when it decided */
+		bool reserved;                   /* counted in this server's share until the store has answered: */
+		uint8_t homes[STORE_TAKES_MAX];  /* where */
+		uint64_t at_us[STORE_TAKES_MAX]; /* and when */
 	} failure;
 
 	/* Likewise: the notes of deny.h. */
