@@ -5,7 +5,7 @@ import urllib.parse
 
 import pytest
 
-from plant.hosts import LB
+from plant.hosts import CROWD, LB
 from support.waiting import wait_until
 from support.wire import Wire, build
 
@@ -153,6 +153,61 @@ def test_a_get_that_was_sent_is_asked_of_another_server_once(front, in_flight):
     tried, = [line for line in front.nginx.log(2) if "," in line["upstream"]]
     assert (tried["upstream"], tried["upstream_status"]) == ("10.0.0.111:80, 10.0.0.112:80", "502, 200")
     assert len(front.webs[2].wait_for_log(2)) == 2
+
+
+class Slow:
+    """Two servers with one limiter and one database, and a request that a server has counted and can't answer yet: the
+    database is paused."""
+
+    def __init__(self, plant):
+        self.plant = plant
+        self.redis, self.postgres = plant.start_redis(), plant.start_postgres()
+        for n in (1, 2):
+            plant.web(n, limiter=self.redis.url, links=self.postgres.uri()).wait_until_ready()
+        plant.start_nginx()
+        self.path = plant.webs[1].code_of("https://example.com/", source=CROWD[0])
+        for web in plant.webs.values():
+            web.stop()  # they forget the link
+            web.start()
+            web.wait_until_ready()
+
+    def send(self, **request):
+        self.postgres.pause()
+        sent = self.plant.load.start(self.plant.load.shoot(LB, **request))
+        wait_until(lambda: self.redis.ask("EXISTS", "rate_limit:per-client:{10.0.0.160}"), what="the request to be counted")
+        return sent
+
+    def kill_who_has_it(self):
+        """Returns the other one."""
+        has, = [web for web in self.plant.webs.values()
+                if self.plant.run(web.host, "ss", "-Htn", "state", "established", "sport", "= :80")]
+        has.kill()
+        return next(web for web in self.plant.webs.values() if web is not has)
+
+    def left(self):
+        """What another request of the same client finds, itself counted."""
+        shot = self.plant.load.do(self.plant.load.shoot(LB))
+        return int(re.search(r";r=(\d+)", shot.answer["RateLimit"]).group(1))
+
+
+def test_a_get_that_is_asked_twice_is_counted_twice(plant):
+    slow = Slow(plant)
+    sent = slow.send(path=slow.path)
+    other = slow.kill_who_has_it()
+    wait_until(lambda: plant.run(other.host, "ss", "-Htn", "state", "established", "sport", "= :80"), what="nginx to ask the other")
+    slow.postgres.go_on()
+    shot = sent.result()
+    assert shot.status == 302 and shot.answer["RateLimit"].startswith('"per-client";r=8;'), shot.answer
+    assert slow.left() == 7
+
+
+def test_a_post_that_gets_no_answer_is_counted_once(plant):
+    slow = Slow(plant)
+    sent = slow.send(method="POST", path="/shorten", fields=[FORM], body=form("https://example.com/new"))
+    slow.kill_who_has_it()
+    assert sent.result().status == 502
+    slow.postgres.go_on()
+    assert slow.left() == 8
 
 
 def test_a_server_that_is_down_is_passed_by_and_comes_back(front):

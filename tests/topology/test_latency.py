@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A slow line between a server and Redis: throughput holds, since what waits, waits side by side; no decision passes its
+deadline."""
+import time
+
+import pytest
+
+from plant import oracle
+from plant.figures import measured
+from plant.hosts import CROWD
+from plant.load import Background
+from support.waiting import wait_until
+
+DEADLINE_S = 0.05
+FAR_PAST_S = 1.0  # on a busy machine
+AT_ONCE = 200
+
+
+@pytest.fixture
+def slow(plant):
+    """A server that reaches Redis over a slow line; and the line."""
+    redis = plant.start_redis()
+    line = plant.slow_line((redis.host, redis.port))
+    web = plant.web(1, limit="1000/60s", threads=1, limiter=f"redis://{plant.network.address('line')}:{redis.port}")
+    return plant, web, line
+
+
+def by_store(web):
+    return sum(value for (name, labels), value in web.metrics().items()
+               if name == "sluice_decisions_total" and dict(labels)["by"] == "store")
+
+
+def check_deadline(shots):
+    worst = max(shot.took_s for shot in shots) - DEADLINE_S
+    measured(f"worst lateness {worst * 1000:.1f} ms of {len(shots)}")
+    assert worst < FAR_PAST_S
+
+
+@pytest.mark.parametrize("delay_ms, jitter_ms", [(0.5, 0), (10, 0), (5, 10)],
+                         ids=["1 ms there and back", "20 ms there and back", "10 to 30 ms there and back"])
+def test_requests_wait_side_by_side(slow, delay_ms, jitter_ms):
+    """One after the other, at most 50 requests a millisecond each, or 2 at 20 ms each, could be decided in the time of
+    one deadline. All of them are."""
+    plant, web, line = slow
+    line.delay(delay_ms, jitter_ms)
+    before, pieces = by_store(web), line.count()[0]
+    shots = plant.load.do(plant.load.crowd(CROWD[:AT_ONCE], 1, target=web.address))
+    oracle.check_answered(shots, (200,))
+    decided, pieces = by_store(web) - before, line.count()[0] - pieces
+    measured(f"{decided:.0f} of {AT_ONCE} decided by Redis, in {pieces} pieces")
+    check_deadline(shots)
+    assert decided > AT_ONCE * 0.9, "a few may miss the deadline on a busy machine"
+    assert pieces < AT_ONCE, "what a loop's turn brings leaves in one write"
+
+
+def test_a_stalled_line_costs_no_request_more_than_its_deadline(slow):
+    plant, web, line = slow
+    clients = [{"every_s": 0.05, "target": web.address, "client": client} for client in CROWD[:40]]
+    with Background(plant.load, clients) as background:
+        for pause_s in (0.01, 0.03, 0.1, 1.0):
+            before = by_store(web)
+            line.stall()
+            time.sleep(pause_s)
+            line.go()
+            wait_for_store(web, before)
+    oracle.check_answered(background.shots, (200, 429))
+    check_deadline(background.shots)
+
+
+def wait_for_store(web, before):
+    wait_until(lambda: by_store(web) > before + 20, what="Redis to decide again")
