@@ -35,6 +35,7 @@ struct redis_tls;  /* tls.h */
 /* How every server of one deployment is entered. Outlives the connections. */
 struct redis_access {
 	const char *user, *password; /* NULL: none */
+	bool auth_optional;          /* a server that refuses them is asked without (a Sentinel may have none) */
 	unsigned db;
 	struct redis_tls *tls; /* NULL: plain TCP */
 	const char *name;      /* for CLIENT SETNAME */

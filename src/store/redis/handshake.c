@@ -68,6 +68,8 @@ static void on_auth(struct redis_command *command, const struct redisReply *repl
 		return;
 	if (is_turned_away(reply))
 		refused(conn, "the connection", reply);
+	else if (conn->config.access->auth_optional)
+		return; /* should it want another password, PING says so */
 	else if (begins(reply, "WRONGPASS") || begins(reply, "ERR invalid password"))
 		conn_fail(conn, -EACCES,
 		          "the server refuses user \"%s\" with this password (WRONGPASS): check both in limiter.store "

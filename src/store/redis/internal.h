@@ -70,8 +70,9 @@ struct redis_node {
 
 	/* Who decides: all keys, or in a Cluster those of some slots. */
 	bool serves;
-	bool found;          /* Cluster: in the topology that is being read */
 	uint16_t first_slot; /* Cluster: the lowest that it serves */
+	bool seed;           /* Cluster: named by the configuration */
+	uint64_t visited_us; /* Cluster: when a redirection named it last */
 
 	/* The script on this server. */
 	struct redis_command load;
@@ -105,6 +106,13 @@ struct redis_thread {
 	bool complete;       /* decisions can be had */
 };
 
+/* Behind Sentinel: where the master is. */
+struct redis_master {
+	pthread_mutex_t lock;
+	struct redis_host host; /* port 0: not known yet */
+	uv_async_t **wakes;     /* one for each thread, NULL: not attached */
+};
+
 struct redis_store {
 	struct store store;
 	struct redis_url url;
@@ -118,6 +126,7 @@ struct redis_store {
 	void (*seen)(void *context, uint32_t servers, uint64_t generation);
 	void *context;
 	struct redis_notices notices;
+	struct redis_master master;
 	uint64_t epoch; /* atomic: how often states may have been lost without the servers knowing */
 	unsigned threads_n;
 	struct redis_thread *threads;
@@ -147,6 +156,9 @@ void redis_node_refused(struct redis_node *node, const struct redis_error *error
 
 /** A node came up or went down: is what is needed there? */
 void redis_thread_changed(struct redis_thread *thread, struct redis_node *node);
+
+/** The topology is known, or another. */
+void redis_thread_settled(struct redis_thread *thread);
 
 /** One of thread->undone has ended. */
 void redis_thread_done(struct redis_thread *thread);

@@ -89,6 +89,10 @@ static void on_info(struct redis_command *command, const struct redisReply *repl
 		return;
 	redis_info_read(&info, reply->str, reply->len);
 	notice_run(node, &info);
+	if (node->thread->topology->redirect == NULL && strcmp(info.role, "slave") == 0) {
+		redis_conn_drop(node->conn, -EROFS, "it is a replica; only a master can decide");
+		return;
+	}
 	redis_info_about(&info, about, sizeof about, warning, sizeof warning);
 	redis_notices_about(&node->thread->store->notices, node->place, about, warning);
 }

@@ -37,12 +37,16 @@ static int submit(struct store *store, struct store_op *op)
 	return redis_work_submit(thread, op);
 }
 
+void redis_thread_settled(struct redis_thread *thread)
+{
+	__atomic_store_n(&thread->complete, !thread->closing && thread->topology->complete(thread), __ATOMIC_RELEASE);
+	redis_pulse_beat(thread);
+}
+
 void redis_thread_changed(struct redis_thread *thread, struct redis_node *node)
 {
 	thread->topology->changed(thread, node);
-	if (redis_node_up(node))
-		redis_pulse_beat(thread);
-	__atomic_store_n(&thread->complete, thread->topology->complete(thread), __ATOMIC_RELEASE);
+	redis_thread_settled(thread);
 }
 
 /* Frees what has been retired and has nothing under way; looks again as long as something has. */
@@ -187,6 +191,8 @@ static void close_store(struct store *store)
 	struct redis_store *redis = store_of(store);
 
 	redis_notices_destroy(&redis->notices);
+	pthread_mutex_destroy(&redis->master.lock);
+	free(redis->master.wakes);
 	if (redis->access.tls != NULL)
 		redis_tls_free(redis->access.tls);
 	sodium_memzero(&redis->url, sizeof redis->url);
@@ -206,6 +212,19 @@ static const struct store_class redis_class = {
 	.close = close_store,
 };
 
+static const struct redis_topology *topology_of(enum redis_mode mode)
+{
+	switch (mode) {
+	case REDIS_SENTINEL:
+		return &redis_sentinel;
+	case REDIS_CLUSTER:
+		return &redis_cluster;
+	case REDIS_SINGLE:
+		break;
+	}
+	return &redis_single;
+}
+
 /* @return 0, or a negative errno with `why` written. */
 static int set_up(struct redis_store *redis, const struct redis_store_config *config, char *why, size_t why_size)
 {
@@ -213,10 +232,6 @@ static int set_up(struct redis_store *redis, const struct redis_store_config *co
 
 	if (err != 0)
 		return err;
-	if (redis->url.mode != REDIS_SINGLE) {
-		snprintf(why, why_size, "this build knows redis:// and rediss:// only");
-		return -EINVAL;
-	}
 	redis->prefix_len = strlen(config->prefix);
 	if (redis->prefix_len >= sizeof redis->prefix) {
 		snprintf(why, why_size, "the prefix is longer than %zu bytes", sizeof redis->prefix - 1);
@@ -239,7 +254,8 @@ static int set_up(struct redis_store *redis, const struct redis_store_config *co
 			return -EINVAL;
 	}
 	redis->threads = aligned_alloc(_Alignof(struct redis_thread), config->threads * sizeof *redis->threads);
-	if (redis->threads == NULL)
+	redis->master.wakes = calloc(config->threads, sizeof(uv_async_t *));
+	if (redis->threads == NULL || redis->master.wakes == NULL)
 		goto no_memory;
 	return 0;
 no_memory:
@@ -265,6 +281,7 @@ struct store *redis_store_open(const struct redis_store_config *config, char *wh
 		free(redis);
 		return NULL;
 	}
+	pthread_mutex_init(&redis->master.lock, NULL);
 	redis->store.class = &redis_class;
 	redis->timeout_us = config->timeout_us;
 	redis->heartbeat = config->heartbeat;
@@ -281,7 +298,7 @@ struct store *redis_store_open(const struct redis_store_config *config, char *wh
 	for (unsigned i = 0; i < redis->threads_n; i++) {
 		redis->threads[i].store = redis;
 		redis->threads[i].index = i;
-		redis->threads[i].topology = &redis_single;
+		redis->threads[i].topology = topology_of(redis->url.mode);
 	}
 	return &redis->store;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <hiredis/hiredis.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,4 +134,39 @@ void redis_slot_tag(unsigned slot, char *tag, size_t size)
 		if (redis_slot(tag, (size_t)len) == slot)
 			return;
 	}
+}
+
+int redis_address_read(struct redis_host *host, const struct redisReply *reply)
+{
+	const redisReply *name, *port;
+	unsigned long number;
+	char *end;
+
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2)
+		return -EPROTO;
+	name = reply->element[0];
+	port = reply->element[1];
+	if (name->type != REDIS_REPLY_STRING || name->len == 0 || port->type != REDIS_REPLY_STRING)
+		return -EPROTO;
+	number = read_number(port->str, &end, 65536);
+	if (number == 65536 || *end != '\0')
+		return -EPROTO;
+	return read_host(host, name->str, name->len, number) == 0 ? 0 : -EPROTO;
+}
+
+uint64_t redis_epoch_read(const struct redisReply *reply)
+{
+	unsigned long epoch = 0;
+	char *end;
+
+	if (reply->type != REDIS_REPLY_ARRAY)
+		return 0;
+	for (size_t i = 0; i + 1 < reply->elements; i += 2) {
+		const redisReply *name = reply->element[i], *value = reply->element[i + 1];
+
+		if (name->type == REDIS_REPLY_STRING && value->type == REDIS_REPLY_STRING &&
+		    strcmp(name->str, "config-epoch") == 0)
+			epoch = read_number(value->str, &end, ULONG_MAX);
+	}
+	return epoch != ULONG_MAX ? epoch : 0;
 }

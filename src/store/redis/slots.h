@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * slots.h: in which slot of a Cluster a key lies, who holds the slots, and where a server sends us instead.
+ * slots.h: in which slot of a Cluster a key lies, and what servers say about where to go: who holds the slots, where a
+ * key is instead.
  *
  * Source: Redis cluster specification, "Key distribution model", "Hash tags", "MOVED Redirection"; CRC-16/XMODEM.
+ * And what Sentinels say.
  *
- * Leaves out: connections (cluster.c).
+ * Leaves out: connections (cluster.c, sentinel.c).
  */
 #ifndef SLUICE_STORE_REDIS_SLOTS_H
 #define SLUICE_STORE_REDIS_SLOTS_H
@@ -44,6 +46,12 @@ struct redis_redirect {
 
 /** @return 0, or -EPROTO. */
 int redis_redirect_read(struct redis_redirect *redirect, const char *words);
+
+/** Reads what a Sentinel answers to GET-MASTER-ADDR-BY-NAME: address and port, as two strings. @return 0 or -EPROTO. */
+int redis_address_read(struct redis_host *host, const struct redisReply *reply);
+
+/** @return the config-epoch in what a Sentinel answers to MASTER: names and values in turn. 0: it tells none. */
+uint64_t redis_epoch_read(const struct redisReply *reply);
 
 /** Writes a short tag (digits, letters) whose slot is this one: keys with it in braces lie there.
  *  @param size  8 or more. */
