@@ -87,7 +87,7 @@ static void end_turn(struct pg_link *link)
 		pg_batch_finish(session, done);
 		done = next;
 	}
-	pg_session_go_on(session);
+	pg_session_send(session); /* creates that waited for this turn's commit */
 }
 
 /* An error that is none of a statement's: the commit has failed, and with it every create of this turn. */

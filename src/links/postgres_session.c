@@ -51,19 +51,11 @@ void pg_session_fail(struct pg_session *session, struct links_op *op, int error)
 	pg_session_finish(session, op, LINKS_FAILED, error);
 }
 
-static void send_next_turn(struct pg_session *session);
-
 void pg_session_again(struct pg_session *session, struct links_op *op)
 {
 	op->store_tries++;
 	pg_queue_put_first(op->verb == LINKS_RESOLVE ? &session->reads : &session->writes, op);
-	send_next_turn(session);
-}
-
-void pg_session_go_on(struct pg_session *session)
-{
-	if (session->reads.n > 0 || session->writes.n > 0)
-		send_next_turn(session);
+	pg_session_send(session);
 }
 
 static void put_back(struct pg_session *session, struct links_op *op, int error)
@@ -125,9 +117,10 @@ static void on_send(uv_prepare_t *handle)
 		send_queue(session, &session->writes, true);
 }
 
-static void send_next_turn(struct pg_session *session)
+void pg_session_send(struct pg_session *session)
 {
-	if (session->link != NULL && !uv_is_active((uv_handle_t *)&session->send))
+	if (session->link != NULL && session->reads.n + session->writes.n > 0 &&
+	    !uv_is_active((uv_handle_t *)&session->send))
 		uv_prepare_start(&session->send, on_send);
 }
 
@@ -204,7 +197,7 @@ static void adopt(struct pg_session *session, PGconn *conn)
 	session->link = pg_link_open(session, conn);
 	session->connected = session->link != NULL;
 	if (session->link != NULL) {
-		send_next_turn(session);
+		pg_session_send(session);
 		return;
 	}
 	fail_queue(session, &session->reads, -ENOMEM);
@@ -317,7 +310,7 @@ int pg_session_submit(struct pg_session *session, struct links_op *op)
 	op->store_tries = 0;
 	op->store_deadline_us = clock_mono_us() + store->timeout_us;
 	pg_queue_put(read ? &session->reads : &session->writes, op);
-	send_next_turn(session);
+	pg_session_send(session);
 	if (!uv_is_active((uv_handle_t *)&session->deadline))
 		uv_timer_start(&session->deadline, on_deadline, (store->timeout_us + 999) / 1000, 0);
 	return LINKS_PENDING;

@@ -152,6 +152,9 @@ int pg_session_submit(struct pg_session *session, struct links_op *op);
 int pg_session_attach(struct pg_session *session, uv_loop_t *loop);
 void pg_session_detach(struct pg_session *session);
 
+/* What waits, and may go now, leaves before the loop waits again. */
+void pg_session_send(struct pg_session *session);
+
 /* Ends an operation: calls done(). */
 void pg_session_finish(struct pg_session *session, struct links_op *op, enum links_outcome outcome, int error);
 
@@ -163,9 +166,6 @@ void pg_session_again(struct pg_session *session, struct links_op *op);
 
 /* The connection does not work any more: fails what waits, asks for another. */
 void pg_session_lost(struct pg_session *session, int error, const char *why);
-
-/* A turn has been answered: sends what gathered meanwhile. */
-void pg_session_go_on(struct pg_session *session);
 
 /* Notes how statements of one kind go. A change is logged once. @param error  0: it worked. */
 void pg_session_note(struct pg_session *session, enum links_verb verb, int error, const char *why);

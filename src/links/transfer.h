@@ -49,7 +49,7 @@ struct transfer {
 };
 
 /**
- * @param store   where, as in the configuration (`sqlite:PATH`).
+ * @param store   where, as in the configuration (`sqlite:PATH`, `postgresql://...`).
  * @param create  make it when it is not there.
  * @param why     out: on failure a message for the operator.
  * @return for transfer_close(), or NULL.

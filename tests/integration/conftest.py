@@ -4,17 +4,18 @@ import contextlib
 
 import pytest
 
+from support.postgres import Postgres, PostgresSluice
 from support.server import Sluice
 
 
 @contextlib.contextmanager
-def servers_in(folder):
+def servers_in(folder, make=Sluice):
     """Gives a function that starts a server (see support/server.py for its settings). At the end every server must stop
     on SIGTERM with status 0 and without a sanitizer's report."""
     servers = []
 
     def start_one(**settings):
-        server = Sluice(folder / f"server-{len(servers) + 1}", **settings)
+        server = make(folder / f"server-{len(servers) + 1}", **settings)
         servers.append(server)
         return server
 
@@ -49,3 +50,33 @@ def sluice(start):
 def unlimited(start):
     """A server without limits."""
     return start(limit="off")
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    """A PostgreSQL that lives as long as the tests of one file, always running when a test begins."""
+    server = Postgres()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def database(postgres):
+    """The name of a fresh database in it."""
+    if postgres.process is None:
+        postgres.start()
+    return postgres.fresh_database()
+
+
+@pytest.fixture
+def start_pg(tmp_path, postgres, database):
+    """Starts servers whose links are all in the same fresh database."""
+
+    def make(folder, **settings):
+        settings.setdefault("limit", "off")
+        return PostgresSluice(folder, postgres, database, **settings)
+
+    with servers_in(tmp_path, make) as start_one:
+        yield start_one

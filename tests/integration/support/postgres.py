@@ -5,6 +5,7 @@ The server refuses to run as root: it then runs as user `postgres`. psql asks th
 needed. Durable as in production (fsync is on), small otherwise.
 """
 import glob
+import json
 import os
 import pwd
 import shutil
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 
+from support.server import Sluice
 from support.waiting import LIMIT_S, wait_until
 
 SETTINGS = """
@@ -63,6 +65,7 @@ class Postgres:
     def __init__(self, address="127.0.0.1", port=None, settings="", hba=None, before=()):
         self.address, self.port = address, port or free_port()
         self.before = list(before)
+        self.databases = 0
         self.bin = programs()
         self.process = None
         self.root = tempfile.mkdtemp(prefix="sluice-postgres-")  # short: a socket's path is at most 107 bytes
@@ -191,15 +194,90 @@ class Postgres:
 
     def value(self, sql, database="urldb"):
         """The only value of the only row, as text."""
-        (row,) = self.psql(sql, database)
-        (value,) = row
-        return value
+        return "\n".join(line for (line,) in self.psql(sql, database))
 
     def new_database(self, name):
         """A fresh database, owned by `sluice`. Returns its URI."""
         self.psql(f'CREATE DATABASE "{name}" OWNER sluice', "postgres")
         return self.uri(name)
 
-    def rows(self, path="", database="urldb"):
+    def session(self, database="urldb"):
+        """A superuser's session that stays, for locks."""
+        return Session([os.path.join(self.bin, "psql"), "-X", "-q", "-A", "-t", "-h", self.root, "-p", str(self.port), "-U", "postgres",
+                        "-d", database])
+
+    def fresh_database(self):
+        """Another one. Returns its name."""
+        self.databases += 1
+        name = f"urldb{self.databases}"
+        self.new_database(name)
+        return name
+
+    def links(self, database="urldb"):
         """{path of the short link: URL}."""
         return dict(self.psql("SELECT '/' || code, url FROM links", database))
+
+    def connections(self, database="urldb"):
+        """Process ids of the connections that sluice has."""
+        return [int(pid) for (pid,) in self.psql(
+            f"SELECT pid FROM pg_stat_activity WHERE application_name = 'sluice' AND datname = '{database}'")]
+
+    def listeners(self, database="urldb"):
+        """Those that listen for changes."""
+        return [int(pid) for (pid,) in self.psql(
+            f"SELECT pid FROM pg_stat_activity WHERE application_name = 'sluice' AND datname = '{database}'"
+            " AND query IN ('SELECT 1', 'LISTEN sluice_links', 'COMMIT')")]
+
+
+class Session:
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self, sql):
+        """Runs SQL that gives no rows; returns when it is done."""
+        self.process.stdin.write(sql + ";\n\\echo done\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n"
+
+    def close(self):
+        """Ends the session, and with it its transaction."""
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(LIMIT_S)
+
+
+def quoted(value):
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+# Links as the SQLite store has them: in one row, times in microseconds.
+FLAT = """(SELECT l.id, code, url, url_sha256, (extract(epoch FROM created_at) * 1000000)::bigint AS created_at,
+ coalesce(clicks, 0) AS clicks, (extract(epoch FROM last_click_at) * 1000000)::bigint AS last_click_at
+ FROM links l LEFT JOIN link_clicks ON link_id = l.id) links"""
+
+
+class PostgresSluice(Sluice):
+    """A server whose links are in PostgreSQL."""
+
+    def __init__(self, folder, postgres, database, **settings):
+        self.postgres = postgres
+        self.name = database
+        settings.setdefault("links", postgres.uri(database))
+        super().__init__(folder, **settings)
+
+    @staticmethod
+    def _filled_in(sql, values):
+        parts = sql.split("?")
+        assert len(parts) == len(values) + 1, sql
+        return parts[0] + "".join(quoted(value) + part for value, part in zip(values, parts[1:]))
+
+    def rows(self, sql, *values):
+        sql = self._filled_in(sql, values).replace("FROM links", f"FROM {FLAT}")
+        found = self.postgres.value(f"SELECT coalesce(json_agg(r), '[]') FROM ({sql}) r", self.name)
+        return [tuple(value for _, value in row) for row in json.loads(found, object_pairs_hook=list)]
+
+    def write(self, sql, *values):
+        self.postgres.psql(self._filled_in(sql, values), self.name)
+
+    def wait_until_ready(self):
+        wait_until(lambda: self.get("/readyz").status == 200, what="ready")
