@@ -148,7 +148,7 @@ bool pg_batch_result(struct pg_batch *batch, PGresult *result)
 
 	batch->results++;
 	if (status == PGRES_PIPELINE_ABORTED) {
-		batch->aborted = true;
+		batch->aborted = batch->error == 0; /* or its own statement before this one failed */
 	} else if (status == PGRES_TUPLES_OK && batch->results == expected) {
 		batch->rows = result;
 		return true;
@@ -315,7 +315,7 @@ void pg_batch_finish(struct pg_session *session, struct pg_batch *batch)
 {
 	/* What is wrong with one URL says nothing of the database. */
 	if (batch->error != -EINVAL && !batch->aborted)
-		pg_session_note(session, batch->verb, batch->error, batch->why);
+		pg_note(session->store, batch->verb, batch->error, batch->why);
 	if (batch->error != 0 || batch->aborted || batch->rows == NULL)
 		finish_failed(session, batch);
 	else if (batch->verb == LINKS_RESOLVE)

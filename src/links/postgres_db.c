@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 static const char timed_out[] = "no answer in time";
 
@@ -67,6 +68,15 @@ static bool is_set(const PQconninfoOption *options, const char *keyword)
 	return false;
 }
 
+/* libpq would write them to standard error. */
+static void on_notice(void *context, const char *message)
+{
+	char line[PG_WHY_MAX];
+
+	pg_message(message, line, sizeof line);
+	log_debug("links: PostgreSQL says: %s", line);
+}
+
 PGconn *pg_connect(const char *uri, char *why, size_t why_size)
 {
 	const char *keywords[DEFAULTS + 3], *values[DEFAULTS + 3];
@@ -87,8 +97,10 @@ PGconn *pg_connect(const char *uri, char *why, size_t why_size)
 	values[n++] = "UTF8";
 	keywords[n] = values[n] = NULL;
 	conn = PQconnectdbParams(keywords, values, 1);
-	if (conn != NULL && PQstatus(conn) == CONNECTION_OK)
+	if (conn != NULL && PQstatus(conn) == CONNECTION_OK) {
+		PQsetNoticeProcessor(conn, on_notice, NULL);
 		return conn;
+	}
 	pg_message(conn != NULL ? PQerrorMessage(conn) : strerror(ENOMEM), why, why_size);
 	PQfinish(conn);
 	return NULL;

@@ -199,7 +199,8 @@ static void went_away(struct keeper *k, enum pg_state state, const char *why)
 	PQfinish(k->conn);
 	k->conn = NULL;
 	k->store->up = false;
-	if (!k->told) {
+	/* Who opens the store gives up on a refusal, and says why himself. */
+	if (!k->told && !(state == PG_REFUSED && k->store->state == PG_TRYING)) {
 		log_error(
 			"links: PostgreSQL can't be used: %s; links in the cache go on, all others answer 503 until it "
 			"can",
@@ -310,11 +311,29 @@ static bool listen_once(struct keeper *k)
 
 /* What is due. */
 
+/* Asks what says whether statements of a kind that fail would work again: a server that is not ready may get no request
+ * that would show it. */
+static void probe(struct keeper *k)
+{
+	static const char *const sql[] = {
+		[LINKS_CREATE] = "INSERT INTO links (code, url) SELECT '', '' WHERE txid_current() = 0",
+		[LINKS_RESOLVE] = "SELECT 1 FROM links LIMIT 1",
+	};
+	char why[PG_WHY_MAX];
+
+	for (int verb = 0; verb < 2; verb++) {
+		if (k->store->failing[verb] != 0 &&
+		    pg_run(k->conn, sql[verb], k->store->timeout_us, why, sizeof why) == 0)
+			pg_note(k->store, (enum links_verb)verb, 0, "");
+	}
+}
+
 static void beat(struct keeper *k, uint64_t now_us)
 {
 	char why[PG_WHY_MAX];
 
 	k->next_beat_us = now_us + HEARTBEAT_US;
+	probe(k);
 	if (pg_run(k->conn, "SELECT 1", k->store->timeout_us, why, sizeof why) != 0)
 		went_away(k, PG_DOWN, why);
 }

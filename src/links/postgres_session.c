@@ -63,12 +63,11 @@ static void put_back(struct pg_session *session, struct links_op *op, int error)
 	pg_session_again(session, op);
 }
 
-void pg_session_note(struct pg_session *session, enum links_verb verb, int error, const char *why)
+void pg_note(struct pg_store *store, enum links_verb verb, int error, const char *why)
 {
 	static const char *const what[] = {
 		[LINKS_CREATE] = "new links are refused", [LINKS_RESOLVE] = "links outside the cache fail"
 	};
-	struct pg_store *store = session->store;
 	int before;
 
 	if (store->failing[verb] == error)

@@ -168,7 +168,7 @@ void pg_session_again(struct pg_session *session, struct links_op *op);
 void pg_session_lost(struct pg_session *session, int error, const char *why);
 
 /* Notes how statements of one kind go. A change is logged once. @param error  0: it worked. */
-void pg_session_note(struct pg_session *session, enum links_verb verb, int error, const char *why);
+void pg_note(struct pg_store *store, enum links_verb verb, int error, const char *why);
 
 /* postgres_link.c */
 
