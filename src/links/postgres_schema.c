@@ -210,14 +210,17 @@ static enum pg_schema_result migrate_locked(const struct schema *s)
 	return pg_run(s->conn, sql, STEP_TIMEOUT_US, reason, sizeof reason) == 0 ? PG_SCHEMA_READY : fail(s, reason);
 }
 
+/* The lock is taken before the transaction begins: what a session knows of tables that are not there is put right at
+ * the beginning of a transaction, not while it waits inside one. A connection that ends lets go of it. */
 static enum pg_schema_result migrate(const struct schema *s)
 {
 	char reason[PG_WHY_MAX];
 	enum pg_schema_result result;
 
-	if (pg_run(s->conn, "BEGIN ISOLATION LEVEL READ COMMITTED", STEP_TIMEOUT_US, reason, sizeof reason) != 0 ||
-	    pg_run(s->conn, "SELECT pg_advisory_xact_lock(" TEXT_OF(LOCK_KEY) ")", STEP_TIMEOUT_US, reason,
-	           sizeof reason) != 0)
+	if (pg_run(s->conn, "SELECT pg_advisory_lock(" TEXT_OF(LOCK_KEY) ")", STEP_TIMEOUT_US, reason, sizeof reason) !=
+	    0)
+		return fail(s, reason);
+	if (pg_run(s->conn, "BEGIN ISOLATION LEVEL READ COMMITTED", STEP_TIMEOUT_US, reason, sizeof reason) != 0)
 		result = fail(s, reason);
 	else
 		result = migrate_locked(s);
@@ -225,6 +228,10 @@ static enum pg_schema_result migrate(const struct schema *s)
 		result = fail(s, reason);
 	if (result != PG_SCHEMA_READY)
 		pg_run(s->conn, "ROLLBACK", STEP_TIMEOUT_US, reason, sizeof reason);
+	if (pg_run(s->conn, "SELECT pg_advisory_unlock(" TEXT_OF(LOCK_KEY) ")", STEP_TIMEOUT_US, reason,
+	           sizeof reason) != 0 &&
+	    result == PG_SCHEMA_READY)
+		result = fail(s, reason);
 	return result;
 }
 
