@@ -83,6 +83,11 @@ static void try_settings(const char *text)
 
 	for (size_t i = 0; i < schema_keys_n; i++) {
 		config_defaults(&config);
+		/* These two go together. */
+		if (strcmp(schema_keys[i].path, "limiter.tls_cert_file") == 0 && *text != '\0')
+			strcpy(config.limiter.tls_key_file, "k");
+		if (strcmp(schema_keys[i].path, "limiter.tls_key_file") == 0 && *text != '\0')
+			strcpy(config.limiter.tls_cert_file, "c");
 		if (schema_set(&schema_keys[i], &config, text, &why) != 0)
 			check_reason(&why);
 		else

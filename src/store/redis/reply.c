@@ -2,10 +2,13 @@
 #include "store/redis/reply.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FIRST_BYTES 4096
+#define LINE_MAX_BYTES 65536
+#define LENGTH_MAX_BYTES 32 /* of `$123` and the end of its line */
 #define ALIGN(n) (((n) + 15) & ~(size_t)15)
 
 /* A further piece of the arena, for a reply that does not fit into the first one. */
@@ -166,6 +169,17 @@ int redis_replies_feed(struct redis_replies *replies, const char *bytes, size_t 
 	return redisReaderFeed(replies->reader, bytes, len) == REDIS_OK ? 0 : -ENOMEM;
 }
 
+/* hiredis looks for the end of a line from its beginning, each time that bytes come: without a bound on lines a server
+ * could make it look for ever. Strings with a length are as long as they say. */
+static bool line_is_too_long(const redisReader *reader)
+{
+	const char *item = reader->buf + reader->pos;
+
+	if (reader->len - reader->pos <= LINE_MAX_BYTES)
+		return false;
+	return *item != '$' || memchr(item, '\n', LENGTH_MAX_BYTES) == NULL;
+}
+
 int redis_replies_next(struct redis_replies *replies, const struct redisReply **reply)
 {
 	void *whole = NULL;
@@ -174,6 +188,8 @@ int redis_replies_next(struct redis_replies *replies, const struct redisReply **
 	if (replies->reader->ridx == -1)
 		empty(replies);
 	if (redisReaderGetReply(replies->reader, &whole) != REDIS_OK)
+		return -EPROTO;
+	if (whole == NULL && line_is_too_long(replies->reader))
 		return -EPROTO;
 	*reply = whole;
 	return 0;

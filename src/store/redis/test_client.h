@@ -23,7 +23,8 @@ struct test_client {
 	bool free_when_changed;
 
 	unsigned sent, ended; /* commands */
-	bool gone;            /* patience is at an end */
+	uint64_t patience_until_us;
+	bool gone; /* patience is at an end */
 };
 
 struct test_echo {
