@@ -60,6 +60,8 @@ static void look_at_deadlines(struct redis_conn *conn)
 	due_us = earliest_deadline_us(conn);
 	if (due_us > clock_mono_us())
 		arm(conn, due_us);
+	else if (conn->state == CONN_LINKING && conn->link->tls != NULL)
+		conn_fail(conn, -ETIMEDOUT, "no TLS handshake in time; it may speak no TLS on this port");
 	else if (conn->state == CONN_LINKING)
 		conn_fail(conn, -ETIMEDOUT, "no connection in time");
 	else

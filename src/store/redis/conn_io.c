@@ -6,6 +6,7 @@
  * not take waits for room. Replies are parsed where they are read.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -66,14 +67,26 @@ static void take_bytes(struct redis_link *link, const char *bytes, size_t len)
 		take_records(link);
 }
 
-static void closed(struct redis_link *link)
+/* The end of the connection, by FIN or by error. A server that refuses our certificate under TLS 1.3 does so after its
+ * part of the handshake, and what it says of it may be lost with the connection. */
+static void ended(struct redis_link *link, const char *how)
 {
+	const char *hint = "";
+
 	if (link->tls != NULL && !redis_tls_secure(link->tls))
-		conn_fail(link->conn, -ECONNRESET,
-		          "the server closed the connection instead of a TLS handshake; it may speak no TLS on this "
-		          "port");
-	else
-		conn_fail(link->conn, -ECONNRESET, "the server closed the connection");
+		hint = " instead of a TLS handshake; it may speak no TLS on this port";
+	else if (link->tls != NULL && link->conn->state == CONN_HANDSHAKE)
+		hint = " after the TLS handshake; it may ask for a certificate of ours, or not trust the one it got: "
+		       "limiter.tls_cert_file";
+	conn_fail(link->conn, -ECONNRESET, "%s%s", how, hint);
+}
+
+static void broke(struct redis_link *link, int error)
+{
+	char how[128];
+
+	snprintf(how, sizeof how, "the connection broke: %s", strerror(error));
+	ended(link, how);
 }
 
 void conn_io_read(struct redis_link *link)
@@ -90,27 +103,32 @@ void conn_io_read(struct redis_link *link)
 		if (len > 0)
 			take_bytes(link, bytes, (size_t)len);
 		else if (len == 0)
-			closed(link);
+			ended(link, "the server closed the connection");
 		else if (errno != EAGAIN && errno != EWOULDBLOCK)
-			conn_fail(link->conn, -ECONNRESET, "the connection broke: %s", strerror(errno));
+			broke(link, errno);
 	}
 }
 
 /* @return bytes that the kernel took; fewer than `len`: it is full, or the connection was given up. */
 static size_t send_bytes(struct redis_conn *conn, const char *bytes, size_t len)
 {
+	struct redis_link *link = conn->link;
 	ssize_t sent;
+	int error;
 
 	do
-		sent = send(conn->link->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		sent = send(link->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (sent < 0 && errno == EINTR);
+	error = sent < 0 ? errno : 0;
 	conn_count(&conn->config.stats->writes, 1);
-	if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
-		conn_fail(conn, -ECONNRESET, "the connection broke: %s", strerror(errno));
+	if (sent < 0 && error != EAGAIN && error != EWOULDBLOCK) {
+		conn_io_read(link); /* the server's last words tell more */
+		if (link->conn != NULL)
+			broke(link, error);
 		return 0;
 	}
 	if (sent < (ssize_t)len)
-		conn_link_watch(conn->link, true);
+		conn_link_watch(link, true);
 	return sent > 0 ? (size_t)sent : 0;
 }
 

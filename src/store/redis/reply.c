@@ -173,11 +173,10 @@ int redis_replies_feed(struct redis_replies *replies, const char *bytes, size_t 
  * could make it look for ever. Strings with a length are as long as they say. */
 static bool line_is_too_long(const redisReader *reader)
 {
-	const char *item = reader->buf + reader->pos;
-
-	if (reader->len - reader->pos <= LINE_MAX_BYTES)
+	if (reader->len - reader->pos <= LINE_MAX_BYTES || reader->ridx < 0)
 		return false;
-	return *item != '$' || memchr(item, '\n', LENGTH_MAX_BYTES) == NULL;
+	return reader->rstack[reader->ridx].type != REDIS_REPLY_STRING ||
+	       memchr(reader->buf + reader->pos, '\n', LENGTH_MAX_BYTES) == NULL;
 }
 
 int redis_replies_next(struct redis_replies *replies, const struct redisReply **reply)
