@@ -14,13 +14,19 @@
 
 #define INTERVAL_MS 1000
 
+/* So often in a row a smaller number is heard before it is believed. After an outage each server comes back at a moment
+ * of its own, and the first hears of nobody else: if it took the whole limit for its share, more than the limit would
+ * pass while the others still go by theirs. */
+#define FEWER_BEATS 5
+
 struct redis_pulse {
 	struct redis_thread *thread;
 	uv_timer_t timer;
 	struct redis_command beat, leave;
 	struct redis_node *node; /* that was asked last */
 	bool beating;            /* `beat` is on its way */
-	uint32_t servers;        /* as last seen; 0: never */
+	uint32_t servers;        /* as last believed; 0: never */
+	unsigned fewer;          /* beats in a row that told of fewer */
 	uint64_t generation;
 };
 
@@ -43,6 +49,14 @@ static void tell(const struct redis_pulse *pulse)
 		store->seen(store->context, pulse->servers, pulse->generation + (epoch << 53));
 }
 
+static void hear(struct redis_pulse *pulse, uint32_t servers)
+{
+	if (servers < pulse->servers && ++pulse->fewer < FEWER_BEATS)
+		return;
+	pulse->servers = servers;
+	pulse->fewer = 0;
+}
+
 static void on_error(struct redis_pulse *pulse, const char *words)
 {
 	struct redis_error error = redis_error_read(words);
@@ -59,17 +73,22 @@ static void on_error(struct redis_pulse *pulse, const char *words)
 static void on_beaten(struct redis_command *command, const struct redisReply *reply, int error)
 {
 	struct redis_pulse *pulse = (struct redis_pulse *)((char *)command - offsetof(struct redis_pulse, beat));
+	uint32_t servers;
 
 	pulse->beating = false;
-	if (error != 0)
+	if (error != 0) {
+		pulse->fewer = 0;
 		return;
+	}
 	if (reply->type == REDIS_REPLY_ERROR)
 		on_error(pulse, reply->str);
 	else if (reply->type != REDIS_REPLY_STRING ||
-	         redis_heartbeat_reply(reply->str, reply->len, &pulse->servers, &pulse->generation) != 0)
+	         redis_heartbeat_reply(reply->str, reply->len, &servers, &pulse->generation) != 0) {
 		redis_conn_drop(pulse->node->conn, -EPROTO, "what came is no reply of our script");
-	else
+	} else {
+		hear(pulse, servers);
 		tell(pulse);
+	}
 }
 
 void redis_pulse_beat(struct redis_thread *thread)
@@ -83,8 +102,10 @@ void redis_pulse_beat(struct redis_thread *thread)
 		return;
 	node = holder(thread);
 	out = node != NULL ? redis_conn_begin(node->conn) : NULL;
-	if (out == NULL)
+	if (out == NULL) {
+		pulse->fewer = 0;
 		return;
+	}
 	redis_heartbeat_call(out, store->prefix, store->server_id, sizeof store->server_id - 1, INTERVAL_MS * 1000);
 	pulse->node = node;
 	pulse->beat.ended = on_beaten;
