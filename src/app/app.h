@@ -22,7 +22,7 @@
 /* What all threads share. Read-only while they run. */
 struct app {
 	const struct config *config;
-	struct store *store;
+	struct store *store; /* from failure_store_open() */
 	struct links *links;
 	struct metrics *metrics;
 };

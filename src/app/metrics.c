@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/failure.h"
+
 static const uint64_t bounds_us[METRIC_BUCKETS] = { 25,   50,    100,   250,    500,    1000,    2500,
 	                                            5000, 10000, 25000, 100000, 500000, 1000000, 5000000 };
 
@@ -161,6 +163,29 @@ static void write_decisions(FILE *out, struct metrics *metrics)
 	}
 }
 
+/* Of a store that other servers share; of one in this process they are constant. */
+static void write_shared_store(FILE *out, struct store *store, const struct store_stats *stats)
+{
+	struct failure_view view;
+
+	failure_store_view(store, &view);
+	write_one(out, "sluice_limiter_up", "gauge", "1 while the store can decide, 0 while on_failure does.",
+	          view.ready);
+	write_one(out, "sluice_limiter_servers", "gauge", "Servers that share the limits, as last seen.", view.servers);
+	write_one(out, "sluice_limiter_connections", "gauge", "Connections to the store that are up.",
+	          stats->connected);
+	write_one(out, "sluice_limiter_commands_total", "counter", "Commands sent to the store.", stats->commands);
+	write_one(out, "sluice_limiter_writes_total", "counter", "System calls that sent them.", stats->writes);
+	write_one(out, "sluice_limiter_timeouts_total", "counter", "Commands that the store did not answer in time.",
+	          stats->timeouts);
+	write_one(out, "sluice_limiter_reconnects_total", "counter", "Connections to the store that were lost.",
+	          stats->reconnects);
+	write_one(out, "sluice_deny_cache_hits_total", "counter", "Denials given without asking the store.",
+	          stats->deny_hits);
+	write_one(out, "sluice_deny_cache_entries", "gauge",
+	          "Denials remembered, also those whose time is up and whose place is free.", stats->deny_entries);
+}
+
 static void write_store(FILE *out, struct store *store)
 {
 	struct store_stats stats = { 0 };
@@ -174,6 +199,7 @@ static void write_store(FILE *out, struct store *store)
 	          stats.expired);
 	write_one(out, "sluice_limiter_errors_total", "counter", "Decisions that the store failed to make.",
 	          stats.errors);
+	write_shared_store(out, store, &stats);
 }
 
 static void write_links(FILE *out, struct links *links)

@@ -46,7 +46,7 @@ struct limit_metrics {
 
 /* Where the numbers come from that others count. */
 struct metrics_sources {
-	struct store *store;
+	struct store *store; /* from failure_store_open() */
 	struct links *links;
 	struct access_log *access_log; /* NULL: off */
 	const struct http_stats *http; /* one a thread */

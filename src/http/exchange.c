@@ -6,6 +6,7 @@
  * and once more when the request is whole; only in that last call may an answer be queued without
  * ending the connection. Leaves out: connections and the loop (daemon.c).
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -324,6 +325,17 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, co
 	return MHD_YES;
 }
 
+/* What the log line will say lies in memory of the library that goes with the connection. */
+static void keep_words(struct http_exchange *exchange)
+{
+	snprintf(exchange->method_copy, sizeof exchange->method_copy, "%s", exchange->method_text);
+	exchange->method_text = exchange->method_copy;
+	if (exchange->target_copy == NULL) {
+		exchange->target_copy = strdup(exchange->target);
+		exchange->target = exchange->target_copy != NULL ? exchange->target_copy : "-";
+	}
+}
+
 static void let_go(struct http_exchange *exchange)
 {
 	exchange->peer->exchange = NULL;
@@ -332,6 +344,8 @@ static void let_go(struct http_exchange *exchange)
 	else if (exchange->response != NULL)
 		MHD_destroy_response(exchange->response);
 	if (exchange->busy) {
+		keep_words(exchange);
+		exchange->peer = NULL;
 		exchange->connection = NULL;
 		exchange->gone = true;
 		exchange->daemon->waiting++;

@@ -12,7 +12,7 @@
  *               suspended and stays valid, also when the client goes away meanwhile.
  *               A handler that has an operation under way before handle() sets `busy`; should the
  *               connection break then, `gone` is set instead of calling end(), and the handler calls
- *               http_release() when the operation has ended.
+ *               http_release() when the operation has ended. `peer` is NULL then.
  *  3. end()     exactly once for each exchange that began, or that broke before it could begin: the
  *               response went out, or can't any more. Afterwards the exchange is gone.
  *
@@ -83,7 +83,8 @@ struct http_exchange {
 	struct MHD_Response *response;
 	struct answer *answer; /* that `response` belongs to, when it is a kept one */
 	size_t head_bytes, head_fields;
-	char *target_copy;      /* when it has a query */
+	char *target_copy;      /* when it has a query, or outlives its connection */
+	char method_copy[24];   /* likewise; cut */
 	const char *target_end; /* where the library put it */
 	char *body_buffer;
 	size_t body_room;

@@ -52,7 +52,8 @@ struct store *failure_store_open(struct store *inner, const struct failure_confi
 
 /**
  * Tells how many servers share the limits, by which `local` divides them: rounded down, but no limit
- * below one. Any thread.
+ * below one. Fewer servers than before are believed after ten seconds only, as a store that comes back
+ * without its memory has heard of few at first. Any thread.
  *
  * @param store    from failure_store_open().
  * @param servers  1 or more.

@@ -9,6 +9,13 @@
 #include "store/memory.h"
 #include "store/recall.h"
 
+/* A store that answers some keys is not away as a whole. */
+#define SILENT_US UINT64_C(200000)
+#define ANSWERED_STEP_US UINT64_C(10000)
+
+/* A store that comes back empty has heard of few servers at first. */
+#define HELD_US UINT64_C(10000000)
+
 /* Notes of more keys than that are not kept. */
 #define NOTES_MAX (UINT64_C(1) << 20)
 
@@ -18,9 +25,12 @@ struct share {
 	uint64_t (*now_us)(void *context);
 	void *context;
 	/* Atomic, relaxed. */
-	uint32_t servers;
+	uint32_t servers;         /* last told */
+	uint32_t held;            /* not less than told: fewer servers are believed after HELD_US */
+	uint64_t fewer_us;        /* when fewer were told first */
 	uint64_t marked_until_us; /* no mark lasts longer */
 	uint64_t away_us;         /* when the store was last known to be away as a whole; 0: never */
+	uint64_t answered_us;     /* when it last answered, to within ANSWERED_STEP_US */
 };
 
 /* How one op is put to the local store. */
@@ -36,6 +46,21 @@ struct asking {
 static uint64_t share_now(const struct share *share)
 {
 	return share->now_us != NULL ? share->now_us(share->context) : clock_mono_us();
+}
+
+static uint32_t load_number(const uint32_t *number)
+{
+	return __atomic_load_n(number, __ATOMIC_RELAXED);
+}
+
+/* @return the servers that are believed to share the limits. */
+static uint32_t believed(const struct share *share, uint64_t now_us)
+{
+	uint32_t told = load_number(&share->servers), held = load_number(&share->held);
+
+	if (told >= held || now_us >= __atomic_load_n(&share->fewer_us, __ATOMIC_RELAXED) + HELD_US)
+		return told;
+	return held;
 }
 
 static uint32_t smaller(uint64_t a, uint32_t b)
@@ -69,7 +94,7 @@ static uint32_t debt_left(const struct sluice_policy *policy, const struct recal
 static void prepare(struct share *share, const struct store_op *op, struct asking *asking)
 {
 	asking->now_us = share_now(share);
-	asking->servers = share_servers(share);
+	asking->servers = believed(share, asking->now_us);
 	for (unsigned i = 0; i < op->n; i++) {
 		const struct store_take *take = &op->takes[i];
 		uint64_t charge;
@@ -234,7 +259,10 @@ int share_decide(struct share *share, struct store_op *op)
 
 void share_away(struct share *share)
 {
-	__atomic_store_n(&share->away_us, share_now(share), __ATOMIC_RELAXED);
+	uint64_t now_us = share_now(share), answered_us = __atomic_load_n(&share->answered_us, __ATOMIC_RELAXED);
+
+	if (answered_us == 0 || now_us >= answered_us + SILENT_US)
+		__atomic_store_n(&share->away_us, now_us, __ATOMIC_RELAXED);
 }
 
 /* @return true when other servers, or this one, may have admitted what the distant store does not know. */
@@ -268,6 +296,9 @@ void share_learn(struct share *share, const struct store_op *op)
 {
 	uint64_t now_us = share_now(share);
 
+	/* Seldom, so that threads do not take this line from each other at every answer. */
+	if (now_us >= __atomic_load_n(&share->answered_us, __ATOMIC_RELAXED) + ANSWERED_STEP_US)
+		__atomic_store_n(&share->answered_us, now_us, __ATOMIC_RELAXED);
 	for (unsigned i = 0; i < op->n; i++) {
 		const struct store_take *take = &op->takes[i];
 		uint32_t left = smaller(take->decision.remaining, take->policy->burst);
@@ -356,12 +387,14 @@ int share_reset(struct share *share, struct store_op *op)
 
 void share_set_servers(struct share *share, uint32_t servers)
 {
-	__atomic_store_n(&share->servers, servers > 0 ? servers : 1, __ATOMIC_RELAXED);
-}
+	uint64_t now_us = share_now(share);
+	uint32_t before = believed(share, now_us);
 
-uint32_t share_servers(const struct share *share)
-{
-	return __atomic_load_n(&share->servers, __ATOMIC_RELAXED);
+	servers = servers > 0 ? servers : 1;
+	if (servers < before && load_number(&share->servers) >= before) /* fewer for the first time */
+		__atomic_store_n(&share->fewer_us, now_us, __ATOMIC_RELAXED);
+	__atomic_store_n(&share->held, servers > before ? servers : before, __ATOMIC_RELAXED);
+	__atomic_store_n(&share->servers, servers, __ATOMIC_RELAXED);
 }
 
 void share_tend(struct share *share)

@@ -31,8 +31,8 @@ struct share;
 /** @return NULL with errno set. */
 struct share *share_open(const struct failure_config *config);
 
+/** As failure_store_set_servers(). */
 void share_set_servers(struct share *share, uint32_t servers);
-uint32_t share_servers(const struct share *share);
 
 /** Decides a take or a peek here. Marks the keys of a take. @return STORE_DONE or a negative errno. */
 int share_decide(struct share *share, struct store_op *op);
@@ -40,7 +40,7 @@ int share_decide(struct share *share, struct store_op *op);
 /** Learns from the distant store's answer to a take. */
 void share_learn(struct share *share, const struct store_op *op);
 
-/** Says that the store is away as a whole, now. */
+/** Says that the store is not ready. If it has not answered for 200 ms either, it is away as a whole. */
 void share_away(struct share *share);
 
 /** @return true when a take must pass this server's share before the store is asked. */

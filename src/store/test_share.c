@@ -449,6 +449,35 @@ static void all_or_nothing_and_reset(void **state)
 	plant_close(&plant);
 }
 
+/* More servers are believed at once, fewer after ten seconds. */
+static void a_store_that_comes_back_has_heard_of_few(void **state)
+{
+	struct sluice_policy policy = test_policy(SLUICE_SLIDING_LOG, 12, WINDOW_US);
+	static const struct {
+		uint32_t told;
+		uint64_t later_us;
+		uint32_t share;
+	} steps[] = { { 4, 0, 3 },         { 1, 0, 3 }, { 2, 9 * SECOND_US, 3 }, { 2, SECOND_US, 6 },
+		      { 6, 0, 2 },         { 3, 0, 2 }, { 6, 5 * SECOND_US, 2 }, { 1, 9 * SECOND_US, 2 },
+		      { 1, SECOND_US, 12 } };
+	struct plant plant;
+
+	plant_open(&plant, 1);
+	plant.outage = -ENOTCONN;
+	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+		char key[32];
+		uint32_t passed = 0;
+
+		failure_store_set_servers(plant.servers[0], steps[i].told);
+		now_us += steps[i].later_us;
+		snprintf(key, sizeof key, "k:{%zu}", i);
+		while (take(&plant, 0, key, &policy))
+			passed++;
+		assert_int_equal(passed, steps[i].share);
+	}
+	plant_close(&plant);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -461,6 +490,7 @@ int main(void)
 		cmocka_unit_test(what_was_admitted_meanwhile_counts),
 		cmocka_unit_test(one_lost_key_does_not_bind_the_others),
 		cmocka_unit_test(all_or_nothing_and_reset),
+		cmocka_unit_test(a_store_that_comes_back_has_heard_of_few),
 	};
 
 	log_set_level(LOG_ERROR);

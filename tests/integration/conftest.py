@@ -5,6 +5,7 @@ import contextlib
 import pytest
 
 from support.postgres import Postgres, PostgresSluice
+from support.redis import Redis
 from support.server import Sluice
 
 
@@ -80,3 +81,24 @@ def start_pg(tmp_path, postgres, database):
 
     with servers_in(tmp_path, make) as start_one:
         yield start_one
+
+
+@pytest.fixture
+def start_redis(tmp_path):
+    """Starts Redis servers that live as long as the test."""
+    servers = []
+
+    def start_one(**settings):
+        servers.append(Redis(tmp_path / f"redis-{len(servers) + 1}", **settings))
+        return servers[-1]
+
+    try:
+        yield start_one
+    finally:
+        wrong = [problem for problem in (server.finish() for server in servers) if problem]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def redis(start_redis):
+    return start_redis()

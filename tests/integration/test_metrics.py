@@ -12,13 +12,16 @@ FORM = ("Content-Type", "application/x-www-form-urlencoded")
 
 COUNTERS = {
     "sluice_decisions_total", "sluice_requests_total", "sluice_limiter_refused_total", "sluice_limiter_expired_total",
-    "sluice_limiter_errors_total", "sluice_link_cache_hits_total", "sluice_link_cache_misses_total", "sluice_clicks_lost_total",
+    "sluice_limiter_errors_total", "sluice_limiter_commands_total", "sluice_limiter_writes_total",
+    "sluice_limiter_timeouts_total", "sluice_limiter_reconnects_total", "sluice_deny_cache_hits_total",
+    "sluice_link_cache_hits_total", "sluice_link_cache_misses_total", "sluice_clicks_lost_total",
     "sluice_link_commits_total", "sluice_links_created_total", "sluice_link_errors_total", "sluice_link_refused_total",
     "sluice_connections_accepted_total", "sluice_connections_refused_total", "sluice_connections_timed_out_total",
     "sluice_connection_errors_total", "sluice_access_log_dropped_total",
 }
 GAUGES = {
-    "sluice_limiter_keys", "sluice_limiter_bytes", "sluice_link_cache_entries", "sluice_link_cache_bytes",
+    "sluice_limiter_keys", "sluice_limiter_bytes", "sluice_limiter_up", "sluice_limiter_servers",
+    "sluice_limiter_connections", "sluice_deny_cache_entries", "sluice_link_cache_entries", "sluice_link_cache_bytes",
     "sluice_link_reads_queued", "sluice_link_writes_queued", "sluice_clicks_pending", "sluice_connections_open",
 }
 OUR_LABELS = {

@@ -1,30 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several servers, one limit: states in a Redis."""
-import pytest
-
-from support.redis import Redis
 from support.waiting import wait_until
-
-
-@pytest.fixture
-def start_redis(tmp_path):
-    """Starts Redis servers that live as long as the test."""
-    servers = []
-
-    def start_one(**settings):
-        servers.append(Redis(tmp_path / f"redis-{len(servers) + 1}", **settings))
-        return servers[-1]
-
-    try:
-        yield start_one
-    finally:
-        wrong = [problem for problem in (server.finish() for server in servers) if problem]
-    assert not wrong, "\n".join(wrong)
-
-
-@pytest.fixture
-def redis(start_redis):
-    return start_redis()
 
 
 def with_limiter(url, *more):
