@@ -41,8 +41,9 @@ def test_a_server_starts_without_redis_and_finds_it_later(start, start_redis, re
     assert "not there yet" in server.stderr
     assert server.get("/").status == 200
     redis.start()
-    wait_until(lambda: server.get("/", source="127.0.0.3").status == 200
-               and redis.ask("EXISTS", "rate_limit:per-client:{127.0.0.3}"), what="the server to use Redis")
+    wait_until(lambda: server.get("/readyz").body == b"ready\n", what="the server to use Redis")
+    assert server.get("/", source="127.0.0.3").status == 200
+    assert redis.ask("EXISTS", "rate_limit:per-client:{127.0.0.3}")
 
 
 def test_servers_are_counted_while_they_live(start, redis):
