@@ -4,7 +4,7 @@
 
 local function refund_log(state, prefix, cost, window, given)
 	local tick = floor(prefix / 65536)
-	local newest, head, count, capacity = ring_header(state, #state)
+	local newest, head, count, capacity, left_out = ring_header(state, #state)
 	local newest_tick = ceil(newest / tick)
 	local at = now > newest and now or newest
 	local ends = newest_tick * tick + window
@@ -14,7 +14,11 @@ local function refund_log(state, prefix, cost, window, given)
 	if given > newest or age >= live_age or count == 0 then
 		return
 	end
-	local entries = ring_entries(state, head, count, capacity)
+	local entries = ring_entries(state, head, count - left_out, capacity)
+
+	if left_out == 1 then
+		entries = entries .. write('<I4', newest_tick % WORD)
+	end
 	local function age_of(i)
 		return (newest_tick - read('<I4', entries, 1 + 4 * i)) % WORD
 	end

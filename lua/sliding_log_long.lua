@@ -8,7 +8,7 @@ local function sliding_log_long(key, state, taking, alone, prefix, limit, cost, 
 	if #state < WHOLE_MAX or read('<I4', state) ~= prefix then
 		return sliding_log(state, taking, alone, prefix, limit, cost, window)
 	end
-	local newest, head, count, capacity = ring_header(state, call('STRLEN', key))
+	local newest, head, count, capacity, left_out = ring_header(state, call('STRLEN', key))
 
 	if not newest then
 		return
@@ -21,6 +21,9 @@ local function sliding_log_long(key, state, taking, alone, prefix, limit, cost, 
 	local near, near_from = '', 0 -- entries fetched, and the number of the first
 
 	local function age_of(i)
+		if i + left_out == count then
+			return 0
+		end
 		local offset = 4 * (i - near_from)
 
 		if offset < 0 or offset + 4 > #near then
@@ -58,15 +61,15 @@ local function sliding_log_long(key, state, taking, alone, prefix, limit, cost, 
 	if taken then
 		local at_tick = ceil(at / tick)
 		local entry = write('<I4', at_tick % WORD)
-		local index = (head + count) % capacity
-		local first = index + cost <= capacity and cost or capacity - index
+		local entries = (left_out == 1 and write('<I4', newest_low) or '') .. entry:rep(cost)
+		local offset, past = 4 * ((head + count - left_out) % capacity), 4 * capacity
 		local writes = {
-			24 + 4 * index, entry:rep(first), 0,
+			24 + offset, sub(entries, 1, past - offset), 0,
 			write('<I4I4I4I4I4I4', prefix, at % WORD, floor(at / WORD), (head + expired) % capacity, live + cost, capacity)
 		}
 
-		if first < cost then
-			writes[5], writes[6] = 24, entry:rep(cost - first)
+		if offset + #entries > past then
+			writes[5], writes[6] = 24, sub(entries, 1 + past - offset)
 		end
 		return remaining, 0, reset, at, at_tick * tick + window - now, writes
 	end

@@ -29,7 +29,8 @@
  *   sliding-log (24 + 4 * capacity bytes, of which only those up to the highest
  *   index ever written need exist)
  *       12    4  head: index of the oldest entry in the ring
- *       16    4  count: entries in the ring
+ *       16    4  count: entries in the ring; the highest bit: the newest of them is not stored, because it
+ *                is the tick of `newest` (its place in the ring may hold anything, or not exist)
  *       20    4  capacity: the ring's modulus, at most the limit that it was written under
  *       24  4*n  ring of 32-bit ticks: ceil(time / tick) modulo 2^32
  *

@@ -57,6 +57,28 @@ static void put32(uint8_t *at, uint32_t value)
 		at[i] = (uint8_t)(value >> 8 * i);
 }
 
+/* Leaves the newest entry out where it may be, at times with its bytes. */
+static void slot_leave_out(struct core_backend *core, struct slot *slot)
+{
+	uint32_t count = get32(slot->state + 16), capacity = get32(slot->state + 20);
+	uint32_t last = (get32(slot->state + 12) + count - 1) % capacity;
+	uint64_t newest = get32(slot->state + 4) | (uint64_t)get32(slot->state + 8) << 32;
+	uint32_t tick = slot->state[2] | slot->state[3] << 8;
+
+	if (count == 0 || get32(slot->state + 24 + 4 * (size_t)last) != (uint32_t)((newest + tick - 1) / tick))
+		return;
+	put32(slot->state + 16, count | UINT32_C(1) << 31);
+	put32(slot->state + 24 + 4 * (size_t)last, 0x5a5a5a5a);
+	if (slot->len == 28 + 4 * (size_t)last && last + 1 >= count && random_one_in(&core->random, 2)) {
+		uint8_t *shorter = realloc(slot->state, slot->len - 4);
+
+		if (shorter == NULL)
+			return;
+		slot->state = shorter;
+		slot->len -= 4;
+	}
+}
+
 /* Writes the ring anew with another modulus and head, into as many bytes as it says. */
 static int ring_rewrite(struct slot *slot, uint32_t capacity, uint32_t head, size_t len)
 {
@@ -85,8 +107,12 @@ static int slot_disguise(struct core_backend *core, struct slot *slot, const str
 	struct random *random = &core->random;
 	uint32_t count, capacity, head;
 
-	if (slot->len < 24 || slot->state[1] != SLUICE_SLIDING_LOG)
+	if (slot->len < 24 || slot->state[1] != SLUICE_SLIDING_LOG || get32(slot->state + 16) >> 31 != 0)
 		return 0;
+	if (random_one_in(random, 4)) {
+		slot_leave_out(core, slot);
+		return 0;
+	}
 	count = get32(slot->state + 16);
 	capacity = get32(slot->state + 20);
 	if (random_one_in(random, 2)) /* the ring turned, perhaps in more bytes than it needs */

@@ -91,6 +91,8 @@ static bool orderly(const struct subject *subject)
 	head = (uint32_t)number(state + 12, 4);
 	count = (uint32_t)number(state + 16, 4);
 	capacity = (uint32_t)number(state + 20, 4);
+	if (count >> 31 != 0) /* the newest is not stored: its age is 0 */
+		count = (count & INT32_MAX) - 1;
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t age = (uint32_t)newest_tick - (uint32_t)number(state + 24 + 4 * ((head + i) % capacity), 4);
 
