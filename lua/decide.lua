@@ -6,21 +6,21 @@ local TAKE, PEEK, REFUND = 0, 1, 2
 local POLICY, ANSWER = '<BI4I4I4dI4dd', '<BI4ddd'
 
 -- key: from where more of the state is read when it is long; nothing: it is whole.
-local function look(algorithm, key, state, taking, alone, prefix, most, cost, window, drain, unit)
+local function look(key, state, taking, algorithm, prefix, most, cost, window, drain, unit)
 	if algorithm == 1 then
 		if key and most * 4 + 24 > WHOLE_MAX then
-			return sliding_log_long(key, state, taking, alone, prefix, most, cost, window)
+			return sliding_log_long(key, state, taking, prefix, most, cost, window)
 		end
-		return sliding_log(state, taking, alone, prefix, most, cost, window)
+		return sliding_log(state, taking, prefix, most, cost, window)
 	elseif algorithm == 2 then
-		return sliding_counter(state, taking, alone, prefix, most, cost, window)
+		return sliding_counter(state, taking, prefix, most, cost, window)
 	elseif algorithm == 3 then
-		return fixed_window(state, taking, alone, prefix, most, cost, window)
+		return fixed_window(state, taking, prefix, most, cost, window)
 	end
-	return token_bucket(state, taking, alone, prefix, most, cost, window, drain, unit)
+	return token_bucket(state, taking, prefix, most, cost, window, drain, unit)
 end
 
-local function fetch(key, algorithm, most)
+local function fetch(key, algorithm, _, most)
 	if algorithm == 1 and most * 4 + 24 > WHOLE_MAX then
 		return call('GETRANGE', key, 0, WHOLE_MAX - 1)
 	end
@@ -41,56 +41,68 @@ local function save(key, state, reset)
 	call('PEXPIRE', key, keep_ms)
 end
 
--- Looks, and writes when all may pass.
-local function take(verb, arguments)
-	local place, answers, taken, states, resets, allowed = 2, {}, {}, {}, {}, verb == TAKE
-	local n = #KEYS
+-- The answers of a peek.
+local function peek(arguments)
+	local answers = {}
 
-	for i = 1, n do
-		local algorithm, prefix, most, cost, window, drain, unit, given
-
-		algorithm, prefix, most, cost, window, drain, unit, given, place = read(POLICY, arguments, place)
-		local remaining, retry, reset, at, reset_taken, state = look(algorithm, KEYS[i], fetch(KEYS[i], algorithm, most),
-			verb == TAKE, n == 1, prefix, most, cost, window, drain, unit)
+	for i = 1, #KEYS do
+		local place = 41 * i - 39
+		local _, _, _, cost = read(POLICY, arguments, place)
+		local remaining, retry, reset, at =
+			look(KEYS[i], fetch(KEYS[i], read(POLICY, arguments, place)), false, read(POLICY, arguments, place))
 
 		if not remaining then
 			return string.char(i)
 		end
-		if state and n == 1 then
-			save(KEYS[1], state, reset_taken)
-			return write(ANSWER, 1, remaining - cost, 0, reset_taken, at)
-		end
 		answers[i] = write(ANSWER, cost <= remaining and 1 or 0, remaining, retry, reset, at)
-		allowed = allowed and state
-		if allowed then
-			taken[i] = write(ANSWER, 1, remaining - cost, 0, reset_taken, at)
-			states[i], resets[i] = state, reset_taken
+	end
+	return table.concat(answers)
+end
+
+local function take(arguments)
+	local answers, states, resets, n = '', {}, {}, #KEYS
+	local denied
+
+	for i = 1, n do
+		local algorithm, prefix, most, cost, window, drain, unit = read(POLICY, arguments, 41 * i - 39)
+		local remaining, retry, reset, at, state = look(KEYS[i], fetch(KEYS[i], algorithm, prefix, most), true, algorithm,
+			prefix, most, cost, window, drain, unit)
+
+		if not remaining then
+			return string.char(i)
+		end
+		if not state then
+			if n == 1 then
+				return write(ANSWER, 0, remaining, retry, reset, at)
+			end
+			denied = true
+		elseif not denied then
+			answers, states[i], resets[i] = answers .. write(ANSWER, 1, remaining - cost, 0, reset, at), state, reset
 		end
 	end
-	if not allowed then
-		return table.concat(answers)
+	if denied then
+		return peek(arguments)
 	end
 	for i = 1, n do
 		save(KEYS[i], states[i], resets[i])
 	end
-	return table.concat(taken)
+	return answers
 end
 
 local function give_back(arguments)
-	local place, answers, states, resets = 2, {}, {}, {}
+	local answers, states, resets, refund = {}, {}, {}, new_refund()
 
 	for i = 1, #KEYS do
-		local algorithm, prefix, most, cost, window, drain, unit, given
+		local algorithm, prefix, most, cost, window, drain, unit, given = read(POLICY, arguments, 41 * i - 39)
 		local state = call('GET', KEYS[i]) or ''
+		local before = look(nil, state, false, algorithm, prefix, most, cost, window, drain, unit)
 
-		algorithm, prefix, most, cost, window, drain, unit, given, place = read(POLICY, arguments, place)
-		local before = look(algorithm, nil, state, false, false, prefix, most, cost, window, drain, unit)
 		if not before then
 			return string.char(i)
 		end
 		states[i] = refund(algorithm, state, prefix, most, cost, window, drain, unit, given)
 		local remaining, retry, reset, at =
-			look(algorithm, nil, states[i] or state, false, false, prefix, most, 1, window, drain, unit)
+			look(nil, states[i] or state, false, algorithm, prefix, most, 1, window, drain, unit)
 
 		resets[i] = reset
 		answers[i] = write(ANSWER, (remaining > 0 and 1 or 0) + (states[i] and before < cost and 2 or 0), remaining, retry,
@@ -107,8 +119,10 @@ end
 local arguments = ARGV[1]
 local verb = arguments:byte()
 
-if verb == TAKE or verb == PEEK then
-	return take(verb, arguments)
+if verb == TAKE then
+	return take(arguments)
+elseif verb == PEEK then
+	return peek(arguments)
 elseif verb == REFUND then
 	return give_back(arguments)
 end

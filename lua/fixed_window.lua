@@ -1,14 +1,11 @@
 
 -- fixed_window.lua: one counter; a window starts with a take that finds none running.
 
-local function fixed_window(state, taking, alone, prefix, limit, cost, window)
+local function fixed_window(state, taking, prefix, limit, cost, window)
 	local newest, start, count = 0, 0, 0
 
 	if state ~= '' then
-		if #state >= 12 and read('<I4', state) == prefix then
-			if #state < 24 then
-				return
-			end
+		if #state >= 24 and read('<I4', state) == prefix then
 			local _, low, high, start_low, start_high
 
 			_, low, high, count, start_low, start_high = read('<I4I4I4I4I4I4', state)
@@ -16,7 +13,7 @@ local function fixed_window(state, taking, alone, prefix, limit, cost, window)
 			if newest > TIME_MAX_US or start > newest or newest - start >= WINDOW_MAX_US or count > LIMIT_MAX then
 				return
 			end
-		elseif malformed(state) then
+		elseif malformed(state, prefix) then
 			return
 		end
 	end
@@ -37,7 +34,7 @@ local function fixed_window(state, taking, alone, prefix, limit, cost, window)
 	local reset, retry = count > 0 and ends_after or 0, 0
 
 	if taking and cost <= remaining then
-		return remaining, 0, reset, at, ends_after,
+		return remaining, 0, ends_after, at,
 			write('<I4I4I4I4I4I4', prefix, at % WORD, floor(at / WORD), count + cost, start % WORD, floor(start / WORD))
 	end
 	if cost > limit then

@@ -25,14 +25,11 @@ local function scale_down(whole, part, units)
 	return floor(whole / units) * part + floor(whole % units * part / units)
 end
 
-local function sliding_counter(state, taking, alone, prefix, limit, cost, window)
+local function sliding_counter(state, taking, prefix, limit, cost, window)
 	local newest, start, count, before = 0, 0, 0, 0
 
 	if state ~= '' then
-		if #state >= 12 and read('<I4', state) == prefix then
-			if #state < 28 then
-				return
-			end
+		if #state >= 28 and read('<I4', state) == prefix then
 			local _, low, high, start_low, start_high
 
 			_, low, high, count, before, start_low, start_high = read('<I4I4I4I4I4I4I4', state)
@@ -41,7 +38,7 @@ local function sliding_counter(state, taking, alone, prefix, limit, cost, window
 				before > LIMIT_MAX then
 				return
 			end
-		elseif malformed(state) then
+		elseif malformed(state, prefix) then
 			return
 		end
 	end
@@ -71,7 +68,7 @@ local function sliding_counter(state, taking, alone, prefix, limit, cost, window
 		reset = start + (count > 0 and 2 or 1) * window - now
 	end
 	if taking and cost <= remaining then
-		return remaining, 0, reset, at, start + 2 * window - now,
+		return remaining, 0, start + 2 * window - now, at,
 			write('<I4I4I4I4I4I4I4', prefix, at % WORD, floor(at / WORD), count + cost, before, start % WORD,
 				floor(start / WORD))
 	end

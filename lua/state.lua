@@ -3,10 +3,10 @@ if now > TIME_MAX_US then
 	now = TIME_MAX_US
 end
 
--- A state that does not begin as those of the policy do: true when it is malformed, false when it is another
+-- A state that is not of the policy's own kind or too short for it: true when it is malformed, false when it is another
 -- algorithm's, or of another tick, and counts as none.
-local function malformed(state)
-	if #state < 12 then
+local function malformed(state, prefix)
+	if #state < 12 or read('<I4', state) == prefix then
 		return true
 	end
 	local format, algorithm, tick = read('<BBI2', state)

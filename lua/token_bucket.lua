@@ -13,14 +13,11 @@ local function debt_adopted(debt, old, new)
 	return whole * new + ceil(rest * new / old)
 end
 
-local function token_bucket(state, taking, alone, prefix, burst, cost, window, drain, unit)
+local function token_bucket(state, taking, prefix, burst, cost, window, drain, unit)
 	local newest, debt = 0, 0
 
 	if state ~= '' then
-		if #state >= 12 and read('<I4', state) == prefix then
-			if #state < 24 then
-				return
-			end
+		if #state >= 24 and read('<I4', state) == prefix then
 			local _, low, high, old, debt_low, debt_high = read('<I4I4I4I4I4I4', state)
 
 			newest, debt = low + high * WORD, debt_low + debt_high * WORD
@@ -30,7 +27,7 @@ local function token_bucket(state, taking, alone, prefix, burst, cost, window, d
 			if old ~= drain then
 				debt = debt_adopted(debt, old, drain)
 			end
-		elseif malformed(state) then
+		elseif malformed(state, prefix) then
 			return
 		end
 	end
@@ -48,7 +45,7 @@ local function token_bucket(state, taking, alone, prefix, burst, cost, window, d
 	end
 	if taking and cost <= remaining then
 		debt = debt + cost * unit
-		return remaining, 0, reset, at, ceil(debt / drain) + (at - now),
+		return remaining, 0, ceil(debt / drain) + (at - now), at,
 			write('<I4I4I4I4I4I4', prefix, at % WORD, floor(at / WORD), drain, debt % WORD, floor(debt / WORD))
 	end
 	if cost > burst then

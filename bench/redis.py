@@ -1,0 +1,179 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What a decision costs Redis: CPU of redis-server and memory, the script beside the plain pipeline that is commonly used.
+
+  plain   MULTI, ZADD key now now, ZREMRANGEBYSCORE key 0 now-window, ZCARD key, EXPIRE key window, EXEC: one round trip
+          a request
+  script  what Sluice sends (bench/redis_calls.c writes it), 64 calls a write
+
+In each round all kinds take turns on one server; a figure is the median over the rounds of user and system time of the
+server's process, a ratio the median of the ratios within the rounds. The server has one core, the load the other.
+
+usage: redis.py BUILD [--rounds N] [--calls N]
+"""
+import argparse
+import os
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+
+PIPELINE = 64
+TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
+WINDOW_S = 60
+
+
+def spell(*words):
+    words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
+class Redis:
+    """A redis-server on one core, and one connection to it."""
+
+    def __init__(self, folder):
+        path = os.path.join(folder, "socket")
+        self.process = subprocess.Popen(["taskset", "-c", "0", "redis-server", "--port", "0", "--unixsocket", path, "--dir",
+                                         folder, "--save", "", "--logfile", "log"])
+        end = time.monotonic() + 10
+        while True:
+            try:
+                self.socket = socket.socket(socket.AF_UNIX)
+                self.socket.connect(path)
+                break
+            except OSError:
+                self.socket.close()
+                if time.monotonic() > end:
+                    self.stop()
+                    raise SystemExit("redis-server does not start") from None
+                time.sleep(0.01)
+        self.file = self.socket.makefile("rb", buffering=1 << 16)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+    def read(self):
+        line = self.file.readline()
+        if line[:1] == b"-":
+            raise SystemExit(f"Redis answers {line.decode().strip()}")
+        if line[:1] == b"$":
+            return self.file.read(int(line[1:]) + 2)[:-2] if line[1:3] != b"-1" else None
+        if line[:1] == b"*":
+            return [self.read() for _ in range(int(line[1:]))]
+        return line[1:-2]
+
+    def ask(self, *words):
+        self.socket.sendall(spell(*words))
+        return self.read()
+
+    def cpu_us(self):
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) * TICK_US
+
+    def run(self, batches, replies):
+        """Writes each batch when the answers to the last have come. Returns the CPU that the server took."""
+        before = self.cpu_us()
+        for batch in batches:
+            self.socket.sendall(batch)
+            for _ in range(replies):
+                self.read()
+        return self.cpu_us() - before
+
+
+def calls(build, verb, limit, n, keys, clients):
+    """The bytes that Sluice sends for requests of so many clients in turn."""
+    out = subprocess.run([os.path.join(build, "bench", "bench_redis_calls"), verb, str(limit), str(keys), str(clients)],
+                         check=True, stdout=subprocess.PIPE).stdout
+    size = len(out) // clients
+    one = [out[i * size:(i + 1) * size] for i in range(clients)]
+    return [b"".join(one[(i + k) % clients] for k in range(PIPELINE)) for i in range(0, n, PIPELINE)]
+
+
+def plain(n, clients):
+    batches = []
+    for i in range(n):
+        now = time.time() + i * 1e-6
+        key = "plain:%06d" % (i % clients)
+        batches.append(spell("MULTI") + spell("ZADD", key, f"{now:.6f}", f"{now:.6f}") +
+                       spell("ZREMRANGEBYSCORE", key, 0, f"{now - WINDOW_S:.6f}") + spell("ZCARD", key) +
+                       spell("EXPIRE", key, WINDOW_S) + spell("EXEC"))
+    return batches
+
+
+class Kind:
+    def __init__(self, name, batches, requests, replies):
+        self.name, self.batches, self.requests, self.replies, self.us = name, batches, requests, replies, []
+
+    def turn(self, redis):
+        self.us.append(redis.run(self.batches, self.replies) / self.requests)
+
+
+def ratio(kind, other):
+    return statistics.median(a / b for a, b in zip(kind.us, other.us))
+
+
+def cpu(redis, build, args):
+    n = args.calls // PIPELINE * PIPELINE
+
+    def script(name, verb, limit, keys, clients):
+        return Kind(name, calls(build, verb, limit, n, keys, clients), n, PIPELINE)
+
+    many = max(1, n // 8)  # in a round each client asks eight times: all pass at a limit of 10
+    kinds = {
+        "plain": Kind("plain pipeline, one round trip a request", plain(n // 4, 100), n // 4, 6),
+        "10": script("script, limit 10, allowed", "take", 10, 1, many),
+        "10000": script("script, limit 10,000, allowed, rings of 5,000", "take", 10000, 1, 4),
+        "denied": script("script, limit 10, denied", "take", 10, 1, 16),
+        "keys": script("script, {} limits a request, allowed".format(args.keys), "take", 10, args.keys, many),
+        "set": Kind("bare SET with PX", [spell("SET", "bare", "x" * 60, "PX", 60000) * PIPELINE] * (n // PIPELINE), n, PIPELINE),
+    }
+    for _ in range(args.rounds):
+        redis.ask("FLUSHALL")
+        redis.run(calls(build, "take", 10000, 20000, 1, 4), PIPELINE)
+        redis.run(calls(build, "take", 10, 1024, 1, 16), PIPELINE)
+        for name in ("plain", "10000", "denied", "set"):
+            kinds[name].turn(redis)
+        for name in ("10", "keys"):  # each with clients that nobody has seen
+            redis.ask("FLUSHALL")
+            kinds[name].turn(redis)
+    for kind in kinds.values():
+        print(f"{statistics.median(kind.us):7.2f} us  {kind.name}")
+    print(f"ratio {ratio(kinds['10'], kinds['plain']):.3f}  script to plain pipeline, limit 10; aim at most 0.2")
+    print(f"ratio {ratio(kinds['10000'], kinds['plain']):.3f}  the same, limit 10,000; aim at most 0.2")
+    print(f"ratio {ratio(kinds['keys'], kinds['10']):.2f}  {args.keys} limits to one; aim at most 3 for server and Redis together")
+
+
+def memory(redis, build):
+    key = "rate_limit:per-client:{10.0.0.160}"
+    redis.ask("FLUSHALL")
+    redis.run(calls(build, "attack", 10, 20480, 1, 1), PIPELINE)
+    for i in range(20000):
+        redis.ask("ZADD", "plain", f"{1.7e9 + i / 1000:.6f}", f"{1.7e9 + i / 1000:.6f}")
+    script, sorted_set = (int(redis.ask("MEMORY", "USAGE", name, "SAMPLES", "0")) for name in (key, "plain"))
+    print(f"{script} bytes of one client after 20,000 requests, aim at most 160; {sorted_set} in a sorted set")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--calls", type=int, default=32768)
+    parser.add_argument("--keys", type=int, default=8)
+    args = parser.parse_args()
+    os.sched_setaffinity(0, {1} & os.sched_getaffinity(0) or os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
+        redis = Redis(folder)
+        try:
+            load = subprocess.run([os.path.join(args.build, "bench", "bench_redis_calls"), "load"], check=True,
+                                  stdout=subprocess.PIPE).stdout
+            redis.run([load], 1)
+            cpu(redis, args.build, args)
+            memory(redis, args.build)
+        finally:
+            redis.stop()
+
+
+main()
