@@ -68,7 +68,7 @@ int test_client_ask(struct test_client *client, char text[256], const char *cons
 /** Frees the connection if there is one, runs the loop to its end; fails if anything is left on it. */
 void test_client_close(struct test_client *client);
 
-/** Fails unless each ended once, either with its own number or with an error and no reply. */
+/** Fails unless each ended once, and whose answer is a string got its own number. */
 void test_echoes_check(const struct test_echo *echoes, unsigned n);
 
 #endif
