@@ -40,37 +40,40 @@ static struct store *open_memory(const struct config *config)
 	return store;
 }
 
-static struct store *open_redis(struct limiter *limiter, size_t threads)
+struct store *limiter_open_redis(const struct config *config, struct redis_store_config *redis)
 {
-	const struct config *config = limiter->config;
 	char secret[CONFIG_SECRET_MAX] = "", why[512];
-	struct redis_store_config redis = {
-		.url = config->limiter.store,
-		.prefix = config->limiter.prefix,
-		.threads = (unsigned)threads,
-		.timeout_us = config->limiter.timeout_us,
-		.seen = on_seen,
-		.context = limiter,
-		.ca_file = config->limiter.tls_ca_file,
-		.cert_file = config->limiter.tls_cert_file,
-		.key_file = config->limiter.tls_key_file,
-		.heartbeat = true,
-	};
-	struct store *store = NULL;
+	struct store *store;
 
+	redis->url = config->limiter.store;
+	redis->prefix = config->limiter.prefix;
+	redis->timeout_us = config->limiter.timeout_us;
+	redis->ca_file = config->limiter.tls_ca_file;
+	redis->cert_file = config->limiter.tls_cert_file;
+	redis->key_file = config->limiter.tls_key_file;
 	if (config->limiter.password_file[0] != '\0') {
 		if (config_read_secret("limiter.password_file", config->limiter.password_file, secret, why,
 		                       sizeof why) != 0) {
 			log_error("%s", why);
 			return NULL;
 		}
-		redis.password = secret;
+		redis->password = secret;
 	}
-	store = redis_store_open(&redis, why, sizeof why);
+	store = redis_store_open(redis, why, sizeof why);
 	sodium_memzero(secret, sizeof secret);
+	redis->password = NULL;
 	if (store == NULL)
 		log_error("limiter.store: %s", why);
 	return store;
+}
+
+static struct store *open_redis(struct limiter *limiter, size_t threads)
+{
+	struct redis_store_config redis = {
+		.threads = (unsigned)threads, .seen = on_seen, .context = limiter, .heartbeat = true
+	};
+
+	return limiter_open_redis(limiter->config, &redis);
 }
 
 /* @return the store with the deny cache in front; NULL, with `store` closed. */

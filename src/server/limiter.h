@@ -16,6 +16,13 @@ struct limiter {
 	const struct config *config;
 };
 
+struct redis_store_config; /* store/redis/redis.h */
+
+/** Opens the Redis that the configuration names, and says in the log what is wrong where it can't.
+ *  @param redis  what is not told by the configuration: threads, seen, context, heartbeat. The rest is filled in.
+ *  @return a store with nothing in front, or NULL. */
+struct store *limiter_open_redis(const struct config *config, struct redis_store_config *redis);
+
 /** Opens it and says in the log what is wrong where it can't. A distant store need not be there yet.
  *  @param limiter  out; stays where it is until limiter_close().
  *  @return 0 or -1. */
