@@ -12,7 +12,7 @@ import sys
 def main():
     build = os.path.abspath(sys.argv[1])
     here = os.path.dirname(os.path.abspath(__file__))
-    commands = [[os.path.join(build, "bench", name)] for name in ("bench_core", "bench_memory", "bench_shorten", "bench_redis_conn")]
+    commands = [[os.path.join(build, "bench", name)] for name in ("bench_core", "bench_memory", "bench_shorten", "bench_redis_conn", "bench_limiter_front")]
     commands.append([sys.executable, os.path.join(here, "serving.py"), build])
     failed = 0
     for command in commands:

@@ -2,6 +2,7 @@
 /* Tests of share.h through failure.h: several servers, one store that goes away and comes back, and an oracle that sees
  * all that they let pass. */
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -123,7 +124,7 @@ static int done_calls;
 
 static void on_done(struct store_op *op)
 {
-	done_calls++;
+	__atomic_add_fetch(&done_calls, 1, __ATOMIC_RELAXED); /* also by threads */
 }
 
 /* Asks one server and waits for its answer. */
@@ -478,6 +479,101 @@ static void a_store_that_comes_back_has_heard_of_few(void **state)
 	plant_close(&plant);
 }
 
+/* Threads of one server, and a store that comes and goes: for the thread sanitizer. */
+struct crowd {
+	struct store store;
+	struct store *states, *server;
+	struct store_op *pending[3];
+	bool away; /* atomic */
+};
+
+static int crowd_submit(struct store *store, struct store_op *op)
+{
+	struct crowd *crowd = (struct crowd *)store;
+
+	if (__atomic_load_n(&crowd->away, __ATOMIC_RELAXED))
+		return -ENOTCONN;
+	crowd->pending[op->thread] = op;
+	return STORE_PENDING;
+}
+
+static bool crowd_ready(struct store *store)
+{
+	return !__atomic_load_n(&((struct crowd *)store)->away, __ATOMIC_RELAXED);
+}
+
+static const struct store_class crowd_class = {
+	.name = "remote",
+	.submit = crowd_submit,
+	.tend = remote_tend,
+	.stats = remote_stats,
+	.ready = crowd_ready,
+	.close = remote_close,
+};
+
+struct member {
+	pthread_t thread;
+	struct crowd *crowd;
+	uint16_t number;
+	unsigned passed;
+};
+
+static void *take_on(void *arg)
+{
+	struct member *member = arg;
+	struct crowd *crowd = member->crowd;
+	struct sluice_policy policy = test_policy(SLUICE_SLIDING_LOG, 1000, WINDOW_US);
+
+	for (int i = 0; i < 5000; i++) {
+		struct store_op op = test_op(STORE_TAKE);
+
+		op.thread = member->number;
+		op.done = on_done;
+		test_add(&op, i % 3 == 0 ? "a:{1}" : "b:{1}", &policy, 1);
+		if (store_submit(crowd->server, &op) == STORE_PENDING) {
+			assert_ptr_equal(crowd->pending[member->number], &op);
+			op.error = store_submit(crowd->states, &op);
+			op.done(&op);
+		}
+		member->passed += op.allowed;
+		if (i % 50 == 0)
+			__atomic_store_n(&crowd->away, i % 100 == 0, __ATOMIC_RELAXED);
+		if (i % 10 == 0)
+			store_tend(crowd->server);
+	}
+	return NULL;
+}
+
+static void threads_of_one_server(void **state)
+{
+	const struct memory_store_config memory = { .max_keys = 10, .now_us = test_clock, .context = &now_us };
+	const struct failure_config config = { .policy = FAILURE_LOCAL,
+		                               .local_max_keys = 10,
+		                               .shared_states = 1,
+		                               .now_us = test_clock,
+		                               .context = &now_us };
+	struct crowd crowd = { .store.class = &crowd_class, .states = memory_store_open(&memory) };
+	struct member members[3];
+	unsigned passed = 0;
+
+	crowd.server = failure_store_open(&crowd.store, &config);
+	assert_non_null(crowd.server);
+	for (uint16_t i = 0; i < 3; i++) {
+		members[i] = (struct member){ .crowd = &crowd, .number = i };
+		assert_int_equal(pthread_create(&members[i].thread, NULL, take_on, &members[i]), 0);
+	}
+	for (uint32_t i = 1; i < 100; i++)
+		failure_store_set_servers(crowd.server, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		pthread_join(members[i].thread, NULL);
+		passed += members[i].passed;
+	}
+	/* Two keys; what was asked for while it went away may be counted here and there. */
+	assert_in_range(passed, 1000, 2 * 2 * 1000);
+	store_close(crowd.server);
+	store_close(crowd.states);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -491,6 +587,7 @@ int main(void)
 		cmocka_unit_test(one_lost_key_does_not_bind_the_others),
 		cmocka_unit_test(all_or_nothing_and_reset),
 		cmocka_unit_test(a_store_that_comes_back_has_heard_of_few),
+		cmocka_unit_test(threads_of_one_server),
 	};
 
 	log_set_level(LOG_ERROR);
