@@ -22,14 +22,14 @@ static void take_text(struct redis_link *link, const char *bytes, size_t len)
 	const struct redisReply *reply;
 	int err = redis_replies_feed(link->replies, bytes, len);
 
-	while (err == 0) {
+	while (err == 0 && link->conn != NULL) {
 		err = redis_replies_next(link->replies, &reply);
 		if (err != 0 || reply == NULL)
 			break;
 		conn_reply(link->conn, reply);
-		if (link->conn == NULL) /* given up for what it said */
-			return;
 	}
+	if (link->conn == NULL) /* given up for what was said */
+		return;
 	if (err == -ENOMEM)
 		conn_fail(link->conn, err, "out of memory for a reply");
 	else if (err != 0 && link->tls == NULL && bytes[0] == TLS_ALERT)
