@@ -135,8 +135,8 @@ static bool notice(struct failure *failure)
 {
 	bool there = failure->inner_in_process || store_ready(failure->inner);
 
-	if (!there && failure->share != NULL)
-		share_away(failure->share);
+	if (failure->share != NULL)
+		share_notice(failure->share, there);
 	return there;
 }
 

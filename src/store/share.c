@@ -9,7 +9,7 @@
 #include "store/memory.h"
 #include "store/recall.h"
 
-/* A store that answers some keys is not away as a whole. */
+/* A store that answers some keys is not away as a whole, nor one to which a connection is made anew. */
 #define SILENT_US UINT64_C(200000)
 #define ANSWERED_STEP_US UINT64_C(10000)
 
@@ -31,6 +31,7 @@ struct share {
 	uint64_t marked_until_us; /* no mark lasts longer */
 	uint64_t away_us;         /* when the store was last known to be away as a whole; 0: never */
 	uint64_t answered_us;     /* when it last answered, to within ANSWERED_STEP_US */
+	uint64_t unready_us;      /* since when it is not ready; 0: it is */
 };
 
 /* How one op is put to the local store. */
@@ -257,11 +258,20 @@ int share_decide(struct share *share, struct store_op *op)
 	return rc;
 }
 
-void share_away(struct share *share)
+void share_notice(struct share *share, bool ready)
 {
-	uint64_t now_us = share_now(share), answered_us = __atomic_load_n(&share->answered_us, __ATOMIC_RELAXED);
+	uint64_t now_us, unready_us = __atomic_load_n(&share->unready_us, __ATOMIC_RELAXED);
 
-	if (answered_us == 0 || now_us >= answered_us + SILENT_US)
+	if (ready) {
+		if (unready_us != 0)
+			__atomic_store_n(&share->unready_us, 0, __ATOMIC_RELAXED);
+		return;
+	}
+	now_us = share_now(share);
+	if (unready_us == 0)
+		__atomic_store_n(&share->unready_us, now_us, __ATOMIC_RELAXED);
+	else if (now_us >= unready_us + SILENT_US &&
+	         now_us >= __atomic_load_n(&share->answered_us, __ATOMIC_RELAXED) + SILENT_US)
 		__atomic_store_n(&share->away_us, now_us, __ATOMIC_RELAXED);
 }
 

@@ -13,7 +13,7 @@
  *
  * When the store is back it does not know of o. Until no window reaches back to the outage, each server keeps to its
  * share all the same: a take must pass the rule above, in which o is then also what this server admitted since, before
- * the store is asked. That goes for all keys after the store was away as a whole (share_away()), and for single keys,
+ * the store is asked. That goes for all keys after the store was away as a whole (share_notice()), and for single keys,
  * which are marked, when it failed to decide these.
  *
  * A token bucket's debts flow back one after the other. Therefore G is put into its state here, once.
@@ -40,8 +40,9 @@ int share_decide(struct share *share, struct store_op *op);
 /** Learns from the distant store's answer to a take. */
 void share_learn(struct share *share, const struct store_op *op);
 
-/** Says that the store is not ready. If it has not answered for 200 ms either, it is away as a whole. */
-void share_away(struct share *share);
+/** Says whether the store is ready; to be called some times a second. One that was not ready and has not answered for
+ *  200 ms is away as a whole. */
+void share_notice(struct share *share, bool ready);
 
 /** @return true when a take must pass this server's share before the store is asked. */
 bool share_holds(struct share *share, const struct store_op *op);

@@ -236,11 +236,14 @@ static uint64_t run(const struct trace *trace, struct passed *passed)
 		if (now_us >= change_us) {
 			plant.outage = plant.outage != 0 ? 0 : outages[r / 1000 % 2];
 			passed->outages += plant.outage != 0;
+			for (unsigned k = 0; k < plant.n; k++) /* servers look some times a second */
+				store_tend(plant.servers[k]);
+			now_us += 300000;
 			change_us = now_us + test_random(&seed) % (r % 3 == 0 ? WINDOW_US / 5 : 3 * WINDOW_US);
 			if (plant.outage == 0 && !trace->close)
 				change_us += 5 * WINDOW_US;
 		}
-		for (unsigned k = 0; plant.outage != 0 && k < plant.n; k++)
+		for (unsigned k = 0; k < plant.n; k++)
 			store_tend(plant.servers[k]);
 		test_add(&op, "k:{1}", &policy, 1);
 		if (ask(&plant, trace->round_robin ? i % trace->n : r / 100000 % trace->n, &op))
