@@ -14,7 +14,8 @@
  *     nobody waits for: each drops the connection, and with it everything that waits on it, so that a late reply can
  *     never be taken for another's. Nothing is ever sent twice by this file.
  *  3. Each command that redis_conn_send() took ends exactly once, by its `ended`, never from within redis_conn_send().
- *     From within `ended` anything may be called but redis_conn_free().
+ *     From within `ended` anything may be called but redis_conn_free(); from within `changed` and `greet` that too.
+ *     An answer that came in time counts, also when this thread was too busy to look at it in time.
  *  4. All of it on the loop's thread.
  *
  * Leaves out: which server (topology.h), what the commands say (script.h), retries.
@@ -45,7 +46,7 @@ struct redis_conn;
 
 struct redis_command {
 	struct redis_command *next; /* the connection's own, while it waits */
-	uint64_t deadline_us;       /* clock_mono_us() */
+	uint64_t deadline_us;       /* clock_mono_us(); lies ahead, for when it passes the connection is dropped */
 	/* @param reply  what came (also an error reply), the caller's only during the call; NULL when none will.
 	 *  @param error  0, or a negative errno: -ETIMEDOUT (it may have been carried out), -ECONNRESET (likewise),
 	 *                -EPROTO (likewise), -ECANCELED (the connection is being freed; likewise). */
@@ -70,7 +71,8 @@ struct redis_conn_config {
 	 * and calls redis_conn_ready() or redis_conn_drop(). NULL: ready at once. */
 	void (*greet)(struct redis_conn *conn, void *context);
 	/* It is up (error 0), or it was up, or an attempt to be so failed (a negative errno, with words for the log
-	 * that name no password). Never from within another function of this file but redis_conn_drop(). */
+	 * that name the cause and the cure and no password). Everything that waited has ended before. Never from within
+	 * another function of this file but redis_conn_ready() and redis_conn_drop(). */
 	void (*changed)(struct redis_conn *conn, int error, const char *why, void *context);
 	void *context;
 	struct redis_conn_stats *stats; /* outlives the connection; shared by connections of one thread at most */
@@ -89,8 +91,8 @@ bool redis_conn_up(const struct redis_conn *conn);
 /** @return commands sent and not yet ended. */
 size_t redis_conn_waiting(const struct redis_conn *conn);
 
-/** @return the output, to which exactly one whole command is then added; NULL when the connection takes none (down, or
- *          too much is waiting). Follow with redis_conn_send(). */
+/** @return the output, to which exactly one whole command is then added; NULL when the connection takes none: down, or
+ *          65,536 commands or 16 MiB are waiting. Follow with redis_conn_send(). */
 struct redis_buffer *redis_conn_begin(struct redis_conn *conn);
 
 /** Says that the command is whole. It leaves at the end of this turn of the loop.
@@ -101,7 +103,8 @@ int redis_conn_send(struct redis_conn *conn, struct redis_command *command);
 /** The greeting went well: up from now on. Calls `changed`. */
 void redis_conn_ready(struct redis_conn *conn);
 
-/** Gives this connection up and tries again later. @param error  negative errno. @param why  for the log. */
+/** Gives this connection up and tries again later: all that waits ends with this error, then `changed` is called.
+ *  Without effect while it is down. @param error  negative errno. @param why  for the log. */
 void redis_conn_drop(struct redis_conn *conn, int error, const char *why);
 
 /** Tries now rather than at the end of the backoff (a Sentinel said so). Without effect unless it is down. */

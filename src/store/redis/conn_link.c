@@ -189,26 +189,44 @@ static void on_lookup(uv_getaddrinfo_t *lookup, int status, struct addrinfo *add
 	try_next(link);
 }
 
-void conn_link_open(struct redis_conn *conn)
+static struct redis_link *new_link(struct redis_conn *conn)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
 	struct redis_link *link = calloc(1, sizeof *link);
-	char port[8];
-	int err;
 
-	snprintf(port, sizeof port, "%u", conn->config.port);
-	if (link != NULL)
-		link->replies = redis_replies_new();
-	if (link == NULL || link->replies == NULL) {
+	if (link == NULL)
+		return NULL;
+	link->replies = redis_replies_new();
+	if (link->replies == NULL) {
 		free(link);
-		conn_fail(conn, -ENOMEM, "out of memory");
-		return;
+		return NULL;
 	}
 	link->fd = -1;
 	link->conn = conn;
 	link->error = -EHOSTUNREACH;
 	link->lookup.data = link;
+	return link;
+}
+
+void conn_link_open(struct redis_conn *conn)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_NUMERICHOST };
+	struct redis_link *link = new_link(conn);
+	struct addrinfo *addresses;
+	char port[8];
+	int err;
+
 	conn->link = link;
+	if (link == NULL) {
+		conn_fail(conn, -ENOMEM, "out of memory");
+		return;
+	}
+	snprintf(port, sizeof port, "%u", conn->config.port);
+	/* An address needs no other thread, and never waits behind names whose servers don't answer. */
+	if (getaddrinfo(conn->host, port, &hints, &addresses) == 0) {
+		on_lookup(&link->lookup, 0, addresses);
+		return;
+	}
+	hints.ai_flags = AI_NUMERICSERV;
 	err = uv_getaddrinfo(conn->config.loop, &link->lookup, on_lookup, conn->host, port, &hints);
 	link->looking = err == 0;
 	if (err != 0)
