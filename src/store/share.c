@@ -16,6 +16,10 @@
 /* A store that comes back empty has heard of few servers at first. */
 #define HELD_US UINT64_C(10000000)
 
+/* Servers find the store again one after the other: by so much later than the first, for between two attempts lies a
+ * second at most. */
+#define LATER_US UINT64_C(2000000)
+
 /* Notes of more keys than that are not kept. */
 #define NOTES_MAX (UINT64_C(1) << 20)
 
@@ -227,10 +231,11 @@ static void mark_until(struct share *share, uint64_t key, uint64_t until_us)
 		;
 }
 
-/* How long after a decision made here windows reach back to it. */
+/* How long after a decision made here, or by a server that found the store again later than we, windows reach back to
+ * it. */
 static uint64_t reach_us(const struct sluice_policy *policy)
 {
-	return policy->window_us + policy->window_us / 1000 + 1; /* and what clocks may part */
+	return policy->window_us + policy->window_us / 1000 + 1 /* what clocks may part */ + LATER_US;
 }
 
 /* Denied ones too: what other servers admitted meanwhile leaves no room here either. */
