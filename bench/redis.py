@@ -19,6 +19,8 @@ import subprocess
 import tempfile
 import time
 
+import servers
+
 PIPELINE = 64
 TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
 WINDOW_S = 60
@@ -33,17 +35,16 @@ class Redis:
     """A redis-server on one core, and one connection to it."""
 
     def __init__(self, folder):
-        path = os.path.join(folder, "socket")
-        self.process = subprocess.Popen(["taskset", "-c", "0", "redis-server", "--port", "0", "--unixsocket", path, "--dir",
-                                         folder, "--save", "", "--logfile", "log"])
+        port = servers.free_port()
+        self.process = subprocess.Popen(["taskset", "-c", servers.SERVER_CORE, "redis-server", "--bind", "127.0.0.1", "--port",
+                                         str(port), "--dir", folder, "--save", "", "--logfile", "log"])
         end = time.monotonic() + 10
         while True:
             try:
-                self.socket = socket.socket(socket.AF_UNIX)
-                self.socket.connect(path)
+                self.socket = socket.create_connection(("127.0.0.1", port))
+                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 break
             except OSError:
-                self.socket.close()
                 if time.monotonic() > end:
                     self.stop()
                     raise SystemExit("redis-server does not start") from None
@@ -163,7 +164,7 @@ def main():
     parser.add_argument("--calls", type=int, default=32768)
     parser.add_argument("--keys", type=int, default=8)
     args = parser.parse_args()
-    os.sched_setaffinity(0, {1} & os.sched_getaffinity(0) or os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {int(servers.CLIENT_CORE)} & os.sched_getaffinity(0) or os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
         redis = Redis(folder)
         try:

@@ -16,7 +16,10 @@
 -- floor(a / b) and a % b are exact when a + b stays below 2^53, ceil(a / b) when a does.
 --
 -- Layout of the states: include/sluice/limiter.h. What each step means is told in the file of src/core of the same name.
--- No global is set; functions are few, because each is made anew at every call of the script.
+--
+-- How it is put together. Most of the time of a short script goes into making its functions and capturing what they use,
+-- anew at every call. So there are none on the usual ways: look.lua opens a loop over the keys, the algorithms are branches
+-- in it, and decide.lua closes it. No global is set.
 
 if not redis.REDIS_VERSION_NUM then -- before 7.0: replicate what was written, not the script, which asks for the time
 	redis.replicate_commands()
@@ -26,9 +29,10 @@ local call, read, write, sub = redis.call, struct.unpack, struct.pack, string.su
 local floor, ceil = math.floor, math.ceil
 
 local WORD = 4294967296 -- 2^32
+local EXACT_MAX = 9007199254740992 -- 2^53
 local LIMIT_MAX = 16777216
-local WINDOW_MAX_US = 366 * 86400 * 1000000
-local TIME_MAX_US = 2 * WORD * 1048576 - 2 * WINDOW_MAX_US
-
--- Strings of more than this many bytes are not read and written as a whole.
-local WHOLE_MAX = 1048
+local WINDOW_MAX_US = 31622400000000
+local TIME_MAX_US = EXACT_MAX - 2 * WINDOW_MAX_US
+local WHOLE_MAX = 1048 -- bytes; a longer ring is not read and written as a whole
+local LEFT_OUT = 2147483648 -- the bit of the count that says that the newest entry of a ring is not stored
+local TAKE, PEEK, REFUND = 0, 1, 2

@@ -3,36 +3,47 @@
 -- and to be the policy's own.
 
 local function new_refund()
+	-- From the back, as that is where refunds find their units; the entries of one tick are alike.
 	local function refund_log(state, prefix, cost, window, given)
-		local tick = floor(prefix / 65536)
-		local newest, head, count, capacity, left_out = ring_header(state, #state)
-		local newest_tick = ceil(newest / tick)
-		local at = now > newest and now or newest
-		local ends = newest_tick * tick + window
-		local live_age = ends > at and ceil((ends - at) / tick) or 0
-		local age = newest_tick - ceil(given / tick)
+		local tick = (prefix - prefix % 65536) / 65536
+		local _, low, high, head, count, capacity = read('<I4I4I4I4I4I4', state)
+		local newest, left_out = low + high * WORD, 0
 
-		if given > newest or age >= live_age or count == 0 then
-			return
+		if count >= LEFT_OUT then
+			count, left_out = count - LEFT_OUT, 1
 		end
-		state = ring_turned(state, head, count - left_out, capacity)
+		local past = head + count - left_out
+		local entries = sub(state, 25 + 4 * head, 24 + 4 * (past < capacity and past or capacity))
+		local newest_tick, at = ceil(newest / tick), now > newest and now or newest
+		local ends, age = newest_tick * tick + window, newest_tick - ceil(given / tick)
+
+		if past > capacity then
+			entries = entries .. sub(state, 25, 24 + 4 * (past - capacity))
+		end
 		if left_out == 1 then
-			state = state .. write('<I4', newest_tick % WORD)
+			entries = entries .. write('<I4', newest_tick % WORD)
+		end
+		if given > newest or age >= (ends > at and ceil((ends - at) / tick) or 0) then
+			return
 		end
 		local function age_of(i)
-			return (newest_tick - read('<I4', state, 25 + 4 * i)) % WORD
+			return (newest_tick - read('<I4', entries, 1 + 4 * i)) % WORD
 		end
-		local past = age_of(0) >= age and first_younger(age_of, count, age) or 0 -- one past the entries of that tick
-		local start = past
+		local stop = count
 
-		while start > 0 and past - start < cost and age_of(start - 1) == age do
+		while stop > 0 and age_of(stop - 1) < age do
+			stop = stop - 1
+		end
+		local start = stop
+
+		while start > 0 and stop - start < cost and age_of(start - 1) == age do
 			start = start - 1
 		end
-		if start == past then
+		if start == stop then
 			return
 		end
-		return write('<I4I4I4I4I4I4', prefix, newest % WORD, floor(newest / WORD), 0, count - (past - start), capacity) ..
-			sub(state, 25, 24 + 4 * start) .. sub(state, 25 + 4 * past)
+		return write('<I4I4I4I4I4I4', prefix, low, high, 0, count - (stop - start), capacity) .. sub(entries, 1, 4 * start) ..
+			sub(entries, 1 + 4 * stop)
 	end
 
 	-- Units are found by the window that their time lies in.
@@ -74,9 +85,7 @@ local function new_refund()
 	end
 
 	return function(algorithm, state, prefix, most, cost, window, drain, unit, given)
-		if state == '' or read('<I4', state) ~= prefix then
-			return
-		elseif algorithm == 1 then
+		if algorithm == 1 then
 			return refund_log(state, prefix, cost, window, given)
 		elseif algorithm == 2 then
 			return refund_counter(state, cost, window, given)
