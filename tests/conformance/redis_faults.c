@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program's own scripts, on the server's clock: what they leave behind, and what happens when Redis refuses. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "redis_server.h"
+#include "store/redis/script.h"
+
+#define PREFIX "rate_limit:"
+#define CLIENT "per-client:{10.0.0.160}"
+
+static struct redis_server server;
+
+static redisReply *send_buffer(struct redis_buffer *call)
+{
+	void *reply = NULL;
+
+	assert_false(call->failed);
+	assert_int_equal(redisAppendFormattedCommand(server.context, call->bytes, call->len), REDIS_OK);
+	assert_int_equal(redisGetReply(server.context, &reply), REDIS_OK);
+	redis_buffer_free(call);
+	return reply;
+}
+
+static redisReply *ask_script(struct store_op *op)
+{
+	struct redis_buffer call = { 0 };
+
+	redis_script_call(&call, PREFIX, op, (UINT32_C(1) << op->n) - 1, true);
+	return send_buffer(&call);
+}
+
+static long long ask_number(const char *format, const char *argument)
+{
+	redisReply *reply = redisCommand(server.context, format, argument);
+	long long number;
+
+	assert_non_null(reply);
+	assert_int_equal(reply->type, REDIS_REPLY_INTEGER);
+	number = reply->integer;
+	freeReplyObject(reply);
+	return number;
+}
+
+static void must(const char *format, const char *argument)
+{
+	redisReply *reply = redisCommand(server.context, format, argument);
+
+	assert_non_null(reply);
+	assert_int_not_equal(reply->type, REDIS_REPLY_ERROR);
+	freeReplyObject(reply);
+}
+
+static uint64_t server_time_us(void)
+{
+	redisReply *reply = redisCommand(server.context, "TIME");
+	uint64_t now_us;
+
+	assert_int_equal(reply->type, REDIS_REPLY_ARRAY);
+	now_us = strtoull(reply->element[0]->str, NULL, 10) * 1000000 + strtoull(reply->element[1]->str, NULL, 10);
+	freeReplyObject(reply);
+	return now_us;
+}
+
+static struct store_op op_of(enum store_verb verb, const struct sluice_policy *policy, unsigned n)
+{
+	static const char *const keys[] = { CLIENT, "second:{10.0.0.160}", "third:{10.0.0.160}" };
+	struct store_op op = { .verb = verb, .n = (uint8_t)n };
+
+	for (unsigned i = 0; i < n; i++)
+		op.takes[i] = (struct store_take){
+			.policy = policy, .key = keys[i], .key_len = (uint16_t)strlen(keys[i]), .cost = 1
+		};
+	return op;
+}
+
+static void decide(struct store_op *op)
+{
+	redisReply *reply = ask_script(op);
+
+	assert_int_equal(reply->type, REDIS_REPLY_STRING);
+	assert_int_equal(redis_script_reply(op, (UINT32_C(1) << op->n) - 1, reply->str, reply->len, &op->allowed), 0);
+	freeReplyObject(reply);
+}
+
+static struct sluice_policy policy_of(enum sluice_algorithm algorithm, uint32_t limit)
+{
+	struct sluice_policy policy;
+
+	assert_int_equal(sluice_policy_init(&policy, algorithm, limit, 60000000, 0, NULL), 0);
+	return policy;
+}
+
+/* Time is the server's, the key lives a little longer than its state, and a denied take changes nothing. */
+static void test_attack(void **state)
+{
+	for (int algorithm = SLUICE_SLIDING_LOG; algorithm <= SLUICE_TOKEN_BUCKET; algorithm++) {
+		struct sluice_policy policy = policy_of((enum sluice_algorithm)algorithm, 10);
+		struct store_op op = op_of(STORE_TAKE, &policy, 1);
+		uint64_t from_us = server_time_us();
+		int allowed = 0;
+		long long reset_ms;
+
+		for (int i = 0; i < 10; i++) {
+			decide(&op);
+			allowed += op.allowed;
+		}
+		assert_int_equal(allowed, 10);
+		assert_true(op.takes[0].decision.at_us >= from_us && op.takes[0].decision.at_us <= server_time_us());
+		reset_ms = (long long)(op.takes[0].decision.reset_after_us / 1000);
+		for (int i = 0; i < 2000; i++) {
+			long long left_ms = ask_number("PTTL %s", PREFIX CLIENT);
+
+			assert_true(left_ms <= reset_ms + 1001);
+			decide(&op);
+			/* A bucket gives a unit back after 6 s. */
+			assert_true(!op.allowed || algorithm == SLUICE_TOKEN_BUCKET);
+			left_ms = ask_number("PTTL %s", PREFIX CLIENT);
+			assert_true((uint64_t)left_ms * 1000 > op.takes[0].decision.reset_after_us);
+		}
+		assert_in_range(ask_number("MEMORY USAGE %s", PREFIX CLIENT), 1, 160);
+		must("DEL %s", PREFIX CLIENT);
+	}
+}
+
+/* Redis is full: all or nothing, and looking still works. */
+static void test_out_of_memory(void **state)
+{
+	struct sluice_policy policy = policy_of(SLUICE_SLIDING_LOG, 10);
+	struct store_op op = op_of(STORE_TAKE, &policy, 3);
+	redisReply *reply;
+
+	op.n = 1;
+	decide(&op);
+	op.n = 3;
+	must("CONFIG SET maxmemory %s", "1");
+	reply = ask_script(&op);
+	assert_int_equal(reply->type, REDIS_REPLY_ERROR);
+	assert_non_null(strstr(reply->str, "OOM"));
+	freeReplyObject(reply);
+	assert_int_equal(ask_number("DBSIZE%s", ""), 1);
+	op.verb = STORE_PEEK;
+	decide(&op);
+	assert_int_equal(op.takes[0].decision.remaining, 9);
+	assert_int_equal(op.takes[1].decision.remaining, 10);
+	must("CONFIG SET maxmemory %s", "0");
+	op.verb = STORE_RESET;
+	decide(&op);
+	assert_int_equal(ask_number("DBSIZE%s", ""), 0);
+}
+
+/* Somebody else's key is neither taken for an empty state nor overwritten. */
+static void test_wrong_type(void **state)
+{
+	struct sluice_policy small = policy_of(SLUICE_SLIDING_LOG, 10), large = policy_of(SLUICE_SLIDING_LOG, 10000);
+	const struct sluice_policy *policies[] = { &small, &large };
+
+	must("RPUSH %s theirs", PREFIX "third:{10.0.0.160}");
+	for (size_t i = 0; i < 2; i++) {
+		struct store_op op = op_of(STORE_TAKE, policies[i], 3);
+		redisReply *reply = ask_script(&op);
+
+		assert_int_equal(reply->type, REDIS_REPLY_ERROR);
+		assert_non_null(strstr(reply->str, "WRONGTYPE"));
+		freeReplyObject(reply);
+		assert_int_equal(ask_number("DBSIZE%s", ""), 1);
+	}
+	must("DEL %s", PREFIX "third:{10.0.0.160}");
+}
+
+/* A ring that grows past what is written as a whole, wraps, and is dropped when nothing in it counts. */
+static void test_large_limit(void **state)
+{
+	struct sluice_policy policy;
+	struct store_op op;
+	long long most = 0;
+
+	assert_int_equal(sluice_policy_init(&policy, SLUICE_SLIDING_LOG, 5000, 1000000, 0, NULL), 0);
+	op = op_of(STORE_TAKE, &policy, 1);
+	op.takes[0].cost = 500;
+	for (int i = 0; i < 10; i++) {
+		long long bytes;
+
+		decide(&op);
+		assert_true(op.allowed);
+		assert_int_equal(op.takes[0].decision.remaining, 5000 - 500 * (i + 1));
+		bytes = ask_number("STRLEN %s", PREFIX CLIENT);
+		most = bytes > most ? bytes : most;
+	}
+	assert_in_range(most, 19000, 20024);
+	decide(&op);
+	assert_false(op.allowed);
+	must("DEL %s", PREFIX CLIENT);
+}
+
+static void beat(const char *id, uint32_t *servers, uint64_t *generation)
+{
+	struct redis_buffer call = { 0 };
+	redisReply *reply;
+
+	redis_heartbeat_call(&call, PREFIX, id, strlen(id), 1000000);
+	reply = send_buffer(&call);
+	assert_int_equal(reply->type, REDIS_REPLY_STRING);
+	assert_int_equal(redis_heartbeat_reply(reply->str, reply->len, servers, generation), 0);
+	freeReplyObject(reply);
+}
+
+static void bump(void)
+{
+	struct redis_buffer call = { 0 };
+	redisReply *reply;
+
+	redis_generation_bump_call(&call, PREFIX);
+	reply = send_buffer(&call);
+	assert_int_equal(reply->type, REDIS_REPLY_STATUS);
+	freeReplyObject(reply);
+}
+
+static void test_servers(void **state)
+{
+	struct redis_buffer call = { 0 };
+	uint64_t first, generation;
+	uint32_t servers;
+
+	beat("a", &servers, &first);
+	assert_int_equal(servers, 1);
+	beat("b", &servers, &generation);
+	assert_int_equal(servers, 2);
+	assert_true(generation == first);
+	assert_in_range(ask_number("PTTL %s", PREFIX "{sluice}:servers"), 3000, 4000);
+	assert_in_range(ask_number("PTTL %s", PREFIX "{sluice}:generation"), 86000000, 86400000);
+
+	/* Not heard of for long; and one from the time before the clock was set back. */
+	must("ZADD %s 1 dead", PREFIX "{sluice}:servers");
+	must("ZADD %s 9000000000000000 future", PREFIX "{sluice}:servers");
+	beat("a", &servers, &generation);
+	assert_int_equal(servers, 3);
+
+	redis_leave_call(&call, PREFIX, "b", 1);
+	freeReplyObject(send_buffer(&call));
+	beat("a", &servers, &generation);
+	assert_int_equal(servers, 2);
+
+	bump();
+	beat("a", &servers, &generation);
+	assert_true(generation > first);
+	first = generation;
+	bump();
+	beat("a", &servers, &generation);
+	assert_true(generation > first);
+}
+
+/* Whatever lies at the generation's key, a new one comes of it. */
+static void test_odd_generations(void **state)
+{
+	static const char *const values[] = { "", "0", "-1", "nan", "inf", "1.5", "words", "9007199254740992" };
+
+	for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+		uint64_t generation, again;
+		uint32_t servers;
+
+		must("SET " PREFIX "{sluice}:generation %s", values[i]);
+		if (i % 2 == 0)
+			bump();
+		beat("a", &servers, &generation);
+		beat("a", &servers, &again);
+		assert_true(generation > 1000000 && generation == again);
+	}
+}
+
+static int start(void **state)
+{
+	return redis_server_start(&server, NULL);
+}
+
+static int stop(void **state)
+{
+	redis_server_stop(&server);
+	return 0;
+}
+
+static int empty(void **state)
+{
+	must("FLUSHALL%s", "");
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_attack, empty),     cmocka_unit_test_setup(test_out_of_memory, empty),
+		cmocka_unit_test_setup(test_wrong_type, empty), cmocka_unit_test_setup(test_large_limit, empty),
+		cmocka_unit_test_setup(test_servers, empty),    cmocka_unit_test_setup(test_odd_generations, empty),
+	};
+
+	return cmocka_run_group_tests(tests, start, stop);
+}
