@@ -41,6 +41,7 @@ struct share {
 /* How one op is put to the local store. */
 struct asking {
 	uint64_t now_us;
+	unsigned n; /* takes, which stay while stores are asked */
 	uint32_t servers;
 	struct sluice_policy policies[STORE_TAKES_MAX];
 	uint32_t units[STORE_TAKES_MAX];   /* what a cost of 1 counts */
@@ -99,6 +100,7 @@ static uint32_t debt_left(const struct sluice_policy *policy, const struct recal
 static void prepare(struct share *share, const struct store_op *op, struct asking *asking)
 {
 	asking->now_us = share_now(share);
+	asking->n = op->n;
 	asking->servers = believed(share, asking->now_us);
 	for (unsigned i = 0; i < op->n; i++) {
 		const struct store_take *take = &op->takes[i];
@@ -117,7 +119,7 @@ static void prepare(struct share *share, const struct store_op *op, struct askin
 /* Submits to the local store with each take's cost as given, in this server's terms, and restores the op. */
 static int submit(struct share *share, struct store_op *op, const struct asking *asking, const uint32_t *costs)
 {
-	const unsigned n = op->n;
+	const unsigned n = asking->n;
 	const struct sluice_policy *wholes[STORE_TAKES_MAX];
 	uint32_t own[STORE_TAKES_MAX];
 	int rc;
@@ -173,7 +175,7 @@ static void correct_wait(struct share *share, const struct store_op *op, const s
 /* From units as they count here to units as the client sees them. */
 static void translate(struct share *share, struct store_op *op, const struct asking *asking, bool counted)
 {
-	for (unsigned i = 0; i < op->n; i++) {
+	for (unsigned i = 0; i < asking->n; i++) {
 		struct sluice_decision *decision = &op->takes[i].decision;
 		uint32_t used = asking->notes[i].used;
 
@@ -190,7 +192,7 @@ static void translate(struct share *share, struct store_op *op, const struct ask
  * keeps it: its debts flow back one after the other. */
 static void settle_used(struct share *share, const struct store_op *op, const struct asking *asking)
 {
-	for (unsigned i = 0; i < op->n; i++) {
+	for (unsigned i = 0; i < asking->n; i++) {
 		if (asking->notes[i].used == 0)
 			continue;
 		if (op->takes[i].policy->algorithm == SLUICE_TOKEN_BUCKET)
@@ -208,7 +210,7 @@ static int ask(struct share *share, struct store_op *op, struct asking *asking)
 	int rc;
 
 	prepare(share, op, asking);
-	for (unsigned i = 0; i < op->n; i++)
+	for (unsigned i = 0; i < asking->n; i++)
 		costs[i] = smaller((uint64_t)asking->charges[i] + asking->notes[i].used, UINT32_MAX);
 	rc = submit(share, op, asking, costs);
 	if (rc != STORE_DONE)
@@ -330,11 +332,11 @@ int share_reserve(struct share *share, struct store_op *op)
 	struct asking asking;
 	int rc = ask(share, op, &asking);
 
-	for (unsigned i = 0; rc == STORE_DONE && i < op->n; i++) {
+	for (unsigned i = 0; rc == STORE_DONE && i < asking.n; i++) {
 		op->failure.at_us[i] = op->takes[i].decision.at_us;
 		op->failure.homes[i] = op->takes[i].home;
 	}
-	for (unsigned i = 0; rc == STORE_DONE && op->allowed && i < op->n; i++) {
+	for (unsigned i = 0; rc == STORE_DONE && op->allowed && i < asking.n; i++) {
 		const struct store_take *take = &op->takes[i];
 
 		/* The debt of a bucket that never runs empty is never forgotten. */
@@ -351,7 +353,7 @@ static int refund(struct share *share, struct store_op *op)
 	int rc;
 
 	prepare(share, op, &asking);
-	for (unsigned i = 0; i < op->n; i++) {
+	for (unsigned i = 0; i < asking.n; i++) {
 		uint32_t servers = op->failure.servers > 0 ? op->failure.servers : asking.servers;
 		uint32_t unit = weigh(&asking.policies[i], op->takes[i].policy, servers);
 
