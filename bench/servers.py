@@ -83,14 +83,14 @@ class Server:
         self.folder.cleanup()
 
 
-def sluice(build, name, limit, *, log="off", trusted=False, deny=False):
+def sluice(build, name, limit, *, log="off", trusted=False, deny=False, links="sqlite:sluice.db"):
     port = free_port()
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
         if trusted:
             file.write("trusted_proxies: [127.0.0.0/8]\n")
         file.write(f"log: {{access: {log}, access_file: access.log}}\n")
     server = Server(name, [os.path.join(build, "sluice"), "serve", "--config", file.name, "--listen",
-                           f"127.0.0.1:{port}", "--threads", "1", "--limit", limit], port, "/")
+                           f"127.0.0.1:{port}", "--threads", "1", "--limit", limit, "--links", links], port, "/")
     os.unlink(file.name)
     status, body, _ = ask(port, "POST", "/shorten", f"url={URL}",
                           {"Content-Type": "application/x-www-form-urlencoded", "X-Forwarded-For": "203.0.113.1"})
