@@ -380,6 +380,11 @@ static bool ready(struct store *store)
 	return store_ready(((struct deny *)store)->inner);
 }
 
+static bool partly_ready(struct store *store)
+{
+	return store_partly_ready(((struct deny *)store)->inner);
+}
+
 static void free_deny(struct deny *deny)
 {
 	for (unsigned i = 0; deny->threads != NULL && i < deny->threads_n; i++) {
@@ -436,7 +441,7 @@ struct store *deny_store_open(struct store *inner, const struct deny_config *con
 		return NULL;
 	}
 	*deny = (struct deny){
-		.class = { inner->class->name, attach, detach, submit, tend, stats, ready, close_store },
+		.class = { inner->class->name, attach, detach, submit, tend, stats, ready, close_store, partly_ready },
 		.inner = inner,
 		.threads_n = config->threads,
 		.sets = 1,

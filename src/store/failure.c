@@ -136,7 +136,7 @@ static bool notice(struct failure *failure)
 	bool there = failure->inner_in_process || store_ready(failure->inner);
 
 	if (failure->share != NULL)
-		share_notice(failure->share, there);
+		share_notice(failure->share, there || store_partly_ready(failure->inner));
 	return there;
 }
 

@@ -40,8 +40,8 @@ int share_decide(struct share *share, struct store_op *op);
 /** Learns from the distant store's answer to a take. */
 void share_learn(struct share *share, const struct store_op *op);
 
-/** Says whether the store is ready; to be called some times a second. One that was not ready and has not answered for
- *  200 ms is away as a whole. */
+/** Says whether the store is ready, be it for some keys; to be called some times a second. One that was not ready and
+ * has not answered for 200 ms is away as a whole. */
 void share_notice(struct share *share, bool ready);
 
 /** @return true when a take must pass this server's share before the store is asked. */

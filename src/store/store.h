@@ -119,7 +119,7 @@ struct store; /* the head of every store; see struct store_class */
 struct store_class {
 	const char *name;
 	int (*attach)(struct store *store, unsigned thread, struct uv_loop_s *loop); /* NULL: needs no loop */
-	void (*detach)(struct store *store, unsigned thread);                 /* NULL likewise */
+	void (*detach)(struct store *store, unsigned thread);                        /* NULL likewise */
 	int (*submit)(struct store *store, struct store_op *op);
 	/* A little housekeeping; called on each loop thread some times a second. Never after its detach. */
 	void (*tend)(struct store *store);
@@ -127,6 +127,9 @@ struct store_class {
 	/* @return true when decisions can be had. */
 	bool (*ready)(struct store *store);
 	void (*close)(struct store *store);
+	/* @return true when it is ready for some keys, though perhaps not for all. NULL: it is ready for all or none.
+	 */
+	bool (*partly_ready)(struct store *store);
 };
 
 struct store {
@@ -165,6 +168,11 @@ static inline void store_stats(struct store *store, struct store_stats *out)
 static inline bool store_ready(struct store *store)
 {
 	return store->class->ready(store);
+}
+
+static inline bool store_partly_ready(struct store *store)
+{
+	return store->class->partly_ready != NULL ? store->class->partly_ready(store) : store->class->ready(store);
 }
 
 static inline void store_close(struct store *store)

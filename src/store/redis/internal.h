@@ -104,6 +104,7 @@ struct redis_thread {
 	uint64_t errors;
 	uint64_t refused_us; /* clock_mono_us() of the last error reply */
 	bool complete;       /* decisions can be had */
+	bool partial;        /* for some keys at least */
 };
 
 /* Behind Sentinel: where the master is. */

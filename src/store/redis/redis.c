@@ -37,8 +37,18 @@ static int submit(struct store *store, struct store_op *op)
 	return redis_work_submit(thread, op);
 }
 
+static bool serves_some(const struct redis_thread *thread)
+{
+	const struct redis_node *node = thread->nodes;
+
+	while (node != NULL && !(node->serves && redis_node_up(node)))
+		node = node->next;
+	return node != NULL;
+}
+
 void redis_thread_settled(struct redis_thread *thread)
 {
+	__atomic_store_n(&thread->partial, !thread->closing && serves_some(thread), __ATOMIC_RELEASE);
 	__atomic_store_n(&thread->complete, !thread->closing && thread->topology->complete(thread), __ATOMIC_RELEASE);
 	redis_pulse_beat(thread);
 }
@@ -139,6 +149,7 @@ static void detach(struct store *store, unsigned number)
 		return;
 	thread->closing = true;
 	__atomic_store_n(&thread->complete, false, __ATOMIC_RELEASE);
+	__atomic_store_n(&thread->partial, false, __ATOMIC_RELEASE);
 	thread->undone++;
 	redis_pulse_leave(thread);
 	redis_thread_done(thread);
@@ -171,19 +182,31 @@ static void stats(struct store *store, struct store_stats *out)
 	}
 }
 
-static bool ready(struct store *store)
+/* @param partly  for some keys is enough. */
+static bool can_decide(struct store *store, bool partly)
 {
 	struct redis_store *redis = store_of(store);
 	uint64_t now_us = clock_mono_us();
 
 	for (unsigned i = 0; i < redis->threads_n; i++) {
-		uint64_t refused_us = load(&redis->threads[i].refused_us);
+		struct redis_thread *thread = &redis->threads[i];
+		uint64_t refused_us = load(&thread->refused_us);
 
-		if (!__atomic_load_n(&redis->threads[i].complete, __ATOMIC_ACQUIRE) ||
+		if (!__atomic_load_n(partly ? &thread->partial : &thread->complete, __ATOMIC_ACQUIRE) ||
 		    (refused_us != 0 && now_us < refused_us + REFUSING_US))
 			return false;
 	}
 	return true;
+}
+
+static bool ready(struct store *store)
+{
+	return can_decide(store, false);
+}
+
+static bool partly_ready(struct store *store)
+{
+	return can_decide(store, true);
 }
 
 static void close_store(struct store *store)
@@ -210,6 +233,7 @@ static const struct store_class redis_class = {
 	.stats = stats,
 	.ready = ready,
 	.close = close_store,
+	.partly_ready = partly_ready,
 };
 
 static const struct redis_topology *topology_of(enum redis_mode mode)
