@@ -5,6 +5,7 @@ A request was decided at some moment between its `start` and its `end`. Every ch
 that doubt, and no more: it fails when no choice of moments could have kept the promise.
 """
 import collections
+import time
 
 from support import crowd
 
@@ -71,6 +72,24 @@ def check_exact(shots, limit, window_s, phantoms=()):
 def check_never_over_admits(shots, limit, window_s):
     for theirs in by_client(shots).values():
         crowd.check_never_over_admits(lines(theirs), limit, window_s)
+
+
+def timeline(webs, client, since_s):
+    """What each server decided for a client, from its access log: a text for whoever looks into a failure.
+
+    @param since_s  moment of CLOCK_MONOTONIC that counts as 0. Only right where servers' clocks are.
+    """
+    offset_s = time.time() - time.monotonic() + since_s
+    found = [(line["start"] - offset_s, line["end"] - offset_s, web.host, line["decision"])
+             for web in webs for line in web.log() if line["client"] == client]
+    rows, last = [], None
+    for start, end, host, decision in sorted(found):
+        kind = (host, decision)
+        if kind == last and "denied" in decision:
+            continue  # one stands for the row of them
+        last = kind
+        rows.append(f"{start:10.4f} {end - start:7.4f} {host:<6} {decision}")
+    return "\n".join(rows)
 
 
 def worst_window(shots, limit, window_s):
