@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 
 -- The server's clock, and for how long a key lives on after its state has become empty.
 local time = call('TIME')

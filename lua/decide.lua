@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 
 		-- decide.lua: what becomes of it.
 		if verb == REFUND and not repeated then

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 
 		-- fixed_window.lua: one counter; a window starts with a take that finds none running.
 		elseif algorithm == 3 then

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 
 -- look.lua: what is decided for each key. Everything is read and decided before anything is written; the first write of a
 -- server that is out of memory, a replica, or unable to save fails, and later ones don't: so all is taken or nothing.

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 
 -- refund.lua: the state after giving back, or nothing when there is nothing to give back. The state is known to be sound,
 -- and to be the policy's own.

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 
 		-- sliding_counter.lua: two counters for two windows that follow one another.
 		elseif algorithm == 2 then

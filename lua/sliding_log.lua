@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 
 		-- sliding_log.lua: the ring. Up to WHOLE_MAX bytes it is read with one GET and written with one SET, as long as it
 		-- must be, with the oldest entry first and without the newest. Of a longer one what is needed is fetched, and an

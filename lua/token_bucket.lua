@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 
 		-- token_bucket.lua: the bucket as a meter of what is owed. `limit` is the burst.
 		else
