@@ -21,6 +21,9 @@
 /* One part in eight of the cache remembers which URLs have a code. */
 #define BY_URL_SHARE 8
 
+/* What no request waits for may take longer than the shortest of timeouts. */
+#define PATIENCE_MIN_US UINT64_C(1000000)
+
 /* How long the start waits for the first attempt to reach the database. */
 #define FIRST_TRY_S 10
 
@@ -41,15 +44,19 @@ static int submit_resolve(struct pg_store *store, struct pg_session *session, st
 {
 	size_t len = strnlen(op->code, sizeof op->code);
 	uint32_t mark;
+	int result;
+	bool hit;
 
 	if (!code_valid(op->code, len))
 		return answer_now(op, LINKS_MISSING);
-	if (cache_get_marked(store->by_code, op->code, len, op->url, LINK_URL_MAX, &op->url_len, &mark) &&
-	    is_trusted(store, session, mark)) {
-		op->url[op->url_len] = '\0';
-		return answer_now(op, LINKS_FOUND);
+	hit = cache_get_marked(store->by_code, op->code, len, op->url, LINK_URL_MAX, &op->url_len, &mark);
+	if (!hit || !is_trusted(store, session, mark)) {
+		result = pg_session_submit(session, op);
+		if (!hit || result != -EAGAIN) /* too many ask; what is in the cache is better than nothing */
+			return result;
 	}
-	return pg_session_submit(session, op);
+	op->url[op->url_len] = '\0';
+	return answer_now(op, LINKS_FOUND);
 }
 
 static int submit_create(struct pg_store *store, struct pg_session *session, struct links_op *op)
@@ -195,6 +202,7 @@ static struct pg_store *allocate(const struct links_postgres_config *config)
 	store->links.class = &postgres_class;
 	store->threads = config->threads;
 	store->timeout_us = (uint64_t)config->timeout_ms * 1000;
+	store->patience_us = store->timeout_us > PATIENCE_MIN_US ? store->timeout_us : PATIENCE_MIN_US;
 	store->click_interval_us = (uint64_t)config->click_interval_ms * 1000;
 	store->queue = config->queue;
 	store->epoch = 1;

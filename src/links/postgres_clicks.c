@@ -74,7 +74,7 @@ static int add(struct pg_store *store, PGconn *conn, const struct click *clicks,
 		lengths[i] = (int)arrays[i].used;
 	}
 	if (whole)
-		result = pg_exec(conn, upsert, 3, array_types, values, lengths, store->timeout_us, why, why_size);
+		result = pg_exec(conn, upsert, 3, array_types, values, lengths, store->patience_us, why, why_size);
 	else
 		snprintf(why, why_size, "%s", strerror(ENOMEM));
 	for (int i = 0; i < 3; i++)
@@ -91,14 +91,14 @@ static int write_some(struct pg_store *store, PGconn *conn, const struct click *
 {
 	char ignored[PG_WHY_MAX];
 
-	if (pg_run(conn, "BEGIN", store->timeout_us, why, why_size) != 0)
+	if (pg_run(conn, "BEGIN", store->patience_us, why, why_size) != 0)
 		return 0;
 	if (add(store, conn, clicks, n, transaction, why, why_size) != 0) {
 		if (!pg_timed_out(why) && PQstatus(conn) == CONNECTION_OK)
-			pg_run(conn, "ROLLBACK", store->timeout_us, ignored, sizeof ignored);
+			pg_run(conn, "ROLLBACK", store->patience_us, ignored, sizeof ignored);
 		return 0;
 	}
-	if (pg_run(conn, "COMMIT", store->timeout_us, why, why_size) == 0)
+	if (pg_run(conn, "COMMIT", store->patience_us, why, why_size) == 0)
 		return 1;
 	return PQstatus(conn) == CONNECTION_OK && !pg_timed_out(why) ? 0 : -1;
 }
@@ -113,7 +113,7 @@ static int clear_doubt(struct pg_store *store, PGconn *conn, struct pg_clicks_do
 	if (doubt->clicks == NULL)
 		return 0;
 	snprintf(sql, sizeof sql, "SELECT txid_status(%" PRId64 ")", doubt->transaction);
-	result = pg_exec(conn, sql, 0, NULL, NULL, NULL, store->timeout_us, why, why_size);
+	result = pg_exec(conn, sql, 0, NULL, NULL, NULL, store->patience_us, why, why_size);
 	if (result == NULL && (PQstatus(conn) != CONNECTION_OK || pg_timed_out(why)))
 		return -1;
 	/* A database that never had that transaction (another one has taken over) refuses: not written there. */

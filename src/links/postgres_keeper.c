@@ -35,6 +35,7 @@ struct keeper {
 	uint64_t next_clicks_us, next_beat_us;
 	uint64_t lost_at_us; /* 0: it was never there */
 	bool told;           /* that it is away */
+	bool clicks_fail;    /* likewise told */
 	struct pg_clicks_doubt doubt;
 };
 
@@ -83,7 +84,7 @@ static const char statements[] =
 /* The database gives up a little before we do, so that a slow statement costs an answer and not the connection; and
  * what it has not given up is not left behind there when we go. An operator who has turned synchronous_commit
  * off for other work gets it back for links. */
-static int set_up(const struct keeper *k, PGconn *conn, char *why, size_t why_size)
+static int set_up(const struct keeper *k, PGconn *conn, uint64_t timeout_us, char *why, size_t why_size)
 {
 	char sql[sizeof settings + 256];
 
@@ -91,8 +92,8 @@ static int set_up(const struct keeper *k, PGconn *conn, char *why, size_t why_si
 	         "%sSET statement_timeout = %" PRIu64 ";"
 	         "SELECT set_config('synchronous_commit', 'on', false)"
 	         " WHERE current_setting('synchronous_commit') = 'off'",
-	         settings, k->store->timeout_us * 9 / 10 / 1000);
-	return pg_run(conn, sql, k->store->timeout_us, why, why_size);
+	         settings, timeout_us * 9 / 10 / 1000);
+	return pg_run(conn, sql, k->store->patience_us, why, why_size);
 }
 
 static PGconn *connect_session(const struct keeper *k, char *why, size_t why_size)
@@ -101,7 +102,8 @@ static PGconn *connect_session(const struct keeper *k, char *why, size_t why_siz
 
 	if (conn == NULL)
 		return NULL;
-	if (set_up(k, conn, why, why_size) == 0 && pg_run(conn, statements, k->store->timeout_us, why, why_size) == 0) {
+	if (set_up(k, conn, k->store->timeout_us, why, why_size) == 0 &&
+	    pg_run(conn, statements, k->store->patience_us, why, why_size) == 0) {
 		if (PQenterPipelineMode(conn) == 1)
 			return conn;
 		pg_message(PQerrorMessage(conn), why, why_size);
@@ -215,7 +217,7 @@ static void went_away(struct keeper *k, enum pg_state state, const char *why)
 static void warn_of_settings(const struct keeper *k)
 {
 	char why[PG_WHY_MAX];
-	PGresult *result = pg_exec(k->conn, "SHOW fsync", 0, NULL, NULL, NULL, k->store->timeout_us, why, sizeof why);
+	PGresult *result = pg_exec(k->conn, "SHOW fsync", 0, NULL, NULL, NULL, k->store->patience_us, why, sizeof why);
 
 	if (result != NULL && strcmp(PQgetvalue(result, 0, 0), "on") != 0)
 		log_warn(
@@ -240,8 +242,8 @@ static bool open_own(struct keeper *k)
 		went_away(k, result == PG_SCHEMA_REFUSED ? PG_REFUSED : PG_DOWN, why);
 		return false;
 	}
-	if (set_up(k, k->conn, why, sizeof why) != 0 ||
-	    pg_run(k->conn, "LISTEN sluice_links", k->store->timeout_us, why, sizeof why) != 0) {
+	if (set_up(k, k->conn, k->store->patience_us, why, sizeof why) != 0 ||
+	    pg_run(k->conn, "LISTEN sluice_links", k->store->patience_us, why, sizeof why) != 0) {
 		went_away(k, PG_DOWN, why);
 		return false;
 	}
@@ -323,7 +325,7 @@ static void probe(struct keeper *k)
 
 	for (int verb = 0; verb < 2; verb++) {
 		if (k->store->failing[verb] != 0 &&
-		    pg_run(k->conn, sql[verb], k->store->timeout_us, why, sizeof why) == 0)
+		    pg_run(k->conn, sql[verb], k->store->patience_us, why, sizeof why) == 0)
 			pg_note(k->store, (enum links_verb)verb, 0, "");
 	}
 }
@@ -334,7 +336,7 @@ static void beat(struct keeper *k, uint64_t now_us)
 
 	k->next_beat_us = now_us + HEARTBEAT_US;
 	probe(k);
-	if (pg_run(k->conn, "SELECT 1", k->store->timeout_us, why, sizeof why) != 0)
+	if (pg_run(k->conn, "SELECT 1", k->store->patience_us, why, sizeof why) != 0)
 		went_away(k, PG_DOWN, why);
 }
 
@@ -343,12 +345,19 @@ static void write_clicks(struct keeper *k, uint64_t now_us)
 	char why[PG_WHY_MAX];
 
 	k->next_clicks_us = now_us + k->store->click_interval_us;
-	if (pg_clicks_write(k->store, k->conn, &k->doubt, why, sizeof why) == 0)
+	if (pg_clicks_write(k->store, k->conn, &k->doubt, why, sizeof why) == 0) {
+		if (k->clicks_fail)
+			log_info("links: clicks are written again");
+		k->clicks_fail = false;
 		return;
-	if (PQstatus(k->conn) != CONNECTION_OK || pg_timed_out(why))
+	}
+	if (PQstatus(k->conn) != CONNECTION_OK || pg_timed_out(why)) {
 		went_away(k, PG_DOWN, why);
-	else
+		return;
+	}
+	if (!k->clicks_fail)
 		log_error("links: clicks can't be written: %s; they wait", why);
+	k->clicks_fail = true;
 }
 
 static bool anybody_wants(struct pg_store *store)

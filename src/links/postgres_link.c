@@ -126,6 +126,10 @@ static bool read_results(struct pg_link *link)
 		return false;
 	while (link->first != NULL && !PQisBusy(link->conn)) {
 		result = PQgetResult(link->conn);
+		if (PQstatus(link->conn) != CONNECTION_OK) {
+			PQclear(result);
+			return false;
+		}
 		if (result != NULL) /* NULL only ends the results of a statement */
 			take_result(link, result);
 	}

@@ -116,7 +116,9 @@ enum pg_state { PG_TRYING, PG_UP, PG_DOWN, PG_REFUSED };
 struct pg_store {
 	struct links links; /* first: the contract's view */
 	char *uri;
-	uint64_t timeout_us, click_interval_us;
+	uint64_t timeout_us;  /* of an operation */
+	uint64_t patience_us; /* of a statement of the keeper's */
+	uint64_t click_interval_us;
 	uint32_t queue;
 
 	struct cache *by_code; /* code -> URL */
