@@ -100,7 +100,8 @@ static void ask_limiter(struct request *r, const struct client *client)
 	r->take.thread = (uint16_t)r->worker->index;
 	r->take.error = 0;
 	r->take.decider = STORE_BY_STORE;
-	r->take.deadline_us = r->http.started_us + r->worker->app->config->limiter.timeout_us;
+	/* From now, not from the first line: a client that is slow with its head must not get away from the store. */
+	r->take.deadline_us = clock_mono_us() + r->worker->app->config->limiter.timeout_us;
 	r->take.done = on_decided;
 	result = store_submit(r->worker->app->store, &r->take);
 	if (result == STORE_PENDING) {

@@ -123,10 +123,11 @@ static void on_probed(struct redis_command *command, const struct redisReply *re
 		return;
 	}
 	refusal = redis_error_read(reply->str);
-	/* The slot may have moved since we learned whose it was. That says nothing against the server. */
+	/* The slot may have moved since we learned whose it was. That says nothing against the server. But one that has
+	 * just come back decides nothing for some seconds (CLUSTERDOWN). */
 	if (node->thread->topology->redirect != NULL &&
-	    (refusal.kind == REDIS_ERROR_MOVED || refusal.kind == REDIS_ERROR_ASK || refusal.error == -EHOSTDOWN ||
-	     refusal.kind == REDIS_ERROR_TRYAGAIN))
+	    (refusal.kind == REDIS_ERROR_MOVED || refusal.kind == REDIS_ERROR_ASK ||
+	     refusal.kind == REDIS_ERROR_TRYAGAIN || strstr(reply->str, "Hash slot not served") != NULL))
 		redis_conn_ready(node->conn);
 	else
 		refuse_greeting(node, "a take", reply->str);
