@@ -17,6 +17,12 @@ LIMITS = """limits:
 
 
 @pytest.fixture
+def start(start):
+    """Servers with more patience than the usual 50 ms: the machine may be busy, and it is not what is tested here."""
+    return lambda **settings: start(env={"SLUICE_LIMITER_TIMEOUT": "1s"}, **settings)
+
+
+@pytest.fixture
 def server(start, redis):
     server = start(config=LIMITS, arguments=["--limiter", redis.url])
     for _ in range(12):

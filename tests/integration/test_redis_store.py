@@ -1,6 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several servers, one limit: states in a Redis."""
+import pytest
+
 from support.waiting import wait_until
+
+
+@pytest.fixture
+def start(start):
+    """Servers with more patience than the usual 50 ms: the machine may be busy, and it is not what is tested here."""
+    return lambda **settings: start(env={"SLUICE_LIMITER_TIMEOUT": "1s"}, **settings)
 
 
 def with_limiter(url, *more):

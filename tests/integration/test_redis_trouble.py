@@ -10,13 +10,13 @@ import pytest
 from support.redis import RedisError
 from support.waiting import wait_until
 
-TIMEOUT_S = 0.05
+TIMEOUT_S = 0.5
 LATE_S = 5  # far past the deadline
 
 
 def config(url, policy="closed", limit=10, more=""):
     """`closed`, unless told otherwise: then 429 with a Retry-After of 1 says who decided."""
-    return (f"limiter:\n  store: {url}\n  on_failure: {policy}\n  timeout: 50ms\n{more}"
+    return (f"limiter:\n  store: {url}\n  on_failure: {policy}\n  timeout: 500ms\n{more}"
             f"limits:\n  - {{name: per-client, algorithm: sliding-log, limit: {limit}, window: 60s}}\n")
 
 
