@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from support.redis import Cluster, Sentinel, free_port
+from support.server import run
 from support.waiting import LIMIT_S, wait_until
 
 TWO_LIMITS = """limits:
@@ -32,9 +33,9 @@ def statuses(servers, n, source=None):
 # Users
 
 
-# What operations.md tells to grant. Nothing less will do, and nothing more is needed.
-RIGHTS = ["~rate_limit:*", "-@all", "+evalsha", "+eval", "+script|load", "+get", "+getrange", "+set", "+setrange", "+del",
-          "+pexpire", "+time", "+zadd", "+zrem", "+zcard", "+zrangebyscore", "+zremrangebyscore", "+ping", "+info",
+# What operations.md tells to grant.
+RIGHTS = ["~rate_limit:*", "-@all", "+evalsha", "+eval", "+script|load", "+get", "+getrange", "+set", "+setrange",
+          "+strlen", "+del", "+pexpire", "+time", "+zadd", "+zrem", "+zcard", "+zrangebyscore", "+zremrangebyscore", "+ping", "+info",
           "+client|setname"]
 
 
@@ -46,6 +47,18 @@ def test_a_user_with_just_the_rights_that_are_needed(start, redis):
         assert is_ready(server)
     assert statuses(servers, 12) == [200] * 10 + [429] * 2
     assert "NOPERM" not in servers[0].stderr
+
+
+def test_a_user_of_a_cluster_and_of_inspect(start, cluster, tmp_path):
+    for node in cluster.nodes:
+        node.ask("ACL", "SETUSER", "limits", "on", ">p@ss", *RIGHTS, "+cluster|slots", "+asking", "+pttl")
+    url = cluster_url(cluster).replace("://", "://limits:p%40ss@")
+    server = start(config=TWO_LIMITS, arguments=["--limiter", url])
+    assert is_ready(server)
+    assert statuses([server], 12) == [200] * 10 + [429] * 2
+    assert run("inspect", "per-client:{127.0.0.1}", "--limiter", url, cwd=tmp_path).returncode == 0
+    assert run("reset", "per-client:{127.0.0.1}", "--limiter", url, cwd=tmp_path).returncode == 0
+    assert "NOPERM" not in server.stderr
 
 
 def test_a_password_of_the_default_user(start, start_redis):
@@ -192,6 +205,19 @@ def test_a_sentinel_that_was_cut_off_leads_nobody_back(start, sentinels):
     for client in range(3, 30):
         assert server.get("/", source=f"127.0.0.{client}").status == 200
     assert replica.ask("EXISTS", "rate_limit:per-client:{127.0.0.29}") == 1
+
+
+@pytest.mark.parametrize("protected", [False, True])
+def test_sentinels_with_and_without_a_password(start, start_redis, tmp_path, protected):
+    redis = start_redis(arguments=["--requirepass", "secret"])
+    watcher = Sentinel(tmp_path / "sentinel", redis, arguments=["--requirepass", "secret"] if protected else [])
+    try:
+        server = start(arguments=["--limiter", f"redis+sentinel://:secret@{watcher.host}:{watcher.port}/{watcher.name}"])
+        assert is_ready(server), server.stderr
+        assert statuses([server], 11) == [200] * 10 + [429]
+    finally:
+        wrong = watcher.finish()
+    assert wrong is None, wrong
 
 
 def test_a_name_that_no_sentinel_knows(start, sentinels):
