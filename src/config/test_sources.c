@@ -62,11 +62,14 @@ static void flags(void **state)
 		{ "links", "sqlite",
 		  "--links: \"sqlite\" is not a store; write \"sqlite:PATH\" or \"sqlite::memory:\"" },
 		{ "links", "",
-		  "--links: this build knows \"sqlite:PATH\" or \"sqlite::memory:\", \"postgresql://...\", \"postgres://...\"; it has no store \"\"" },
+		  "--links: this build knows \"sqlite:PATH\" or \"sqlite::memory:\", \"postgresql://...\", "
+		  "\"postgres://...\"; it has no store \"\"" },
 		{ "links", "o\n.db",
-		  "--links: this build knows \"sqlite:PATH\" or \"sqlite::memory:\", \"postgresql://...\", \"postgres://...\"; it has no store \"o\\x0a.db\"" },
+		  "--links: this build knows \"sqlite:PATH\" or \"sqlite::memory:\", \"postgresql://...\", "
+		  "\"postgres://...\"; it has no store \"o\\x0a.db\"" },
 		{ "links", "mysql:x",
-		  "--links: this build knows \"sqlite:PATH\" or \"sqlite::memory:\", \"postgresql://...\", \"postgres://...\"; it has no store \"mysql:\"" },
+		  "--links: this build knows \"sqlite:PATH\" or \"sqlite::memory:\", \"postgresql://...\", "
+		  "\"postgres://...\"; it has no store \"mysql:\"" },
 		{ "links", "postgresql://me:secret@db.example,db2.example:5433/urldb?sslmode=verify-full", NULL },
 		{ "links", "postgres://db/urldb?service=x&target_session_attrs=read-write", NULL },
 		/* Never a part of the password, wherever libpq stumbles. */
@@ -74,7 +77,8 @@ static void flags(void **state)
 		  "--links: PostgreSQL's library can't read this URI: invalid percent-encoded token; write "
 		  "postgresql://USER@HOST:PORT/DATABASE, with special characters as %XX" },
 		{ "links", "postgresql://me:secret@[db/urldb",
-		  "--links: PostgreSQL's library can't read this URI: end of string reached when looking for matching ; "
+		  "--links: PostgreSQL's library can't read this URI: end of string reached when looking for matching "
+		  "; "
 		  "write postgresql://USER@HOST:PORT/DATABASE, with special characters as %XX" },
 		{ "links", "postgresql://db/urldb?password",
 		  "--links: PostgreSQL's library can't read this URI: missing key/value separator ; write "

@@ -260,7 +260,7 @@ static void answer_create(struct pg_session *session, const struct pg_batch *bat
 /* The items are in order of their hashes; equal ones, of a URL that was asked for twice, lie side by side. */
 static void answer_row(struct pg_session *session, struct pg_batch *batch, int row)
 {
-	struct pg_item key, *item;
+	struct pg_item key = { 0 }, *item;
 
 	if (PQgetlength(batch->rows, row, 0) != sizeof key.sha256)
 		return;
