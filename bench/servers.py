@@ -44,13 +44,13 @@ def wait_for(port, seconds=10):
 
 
 class Server:
-    """One process (and, for nginx, its one worker), with a name and a target path."""
+    """One process (and, for nginx, its one worker), with a name and a target path. Pinned to SERVER_CORE unless told not to be."""
 
-    def __init__(self, name, command, port, path, env=None):
+    def __init__(self, name, command, port, path, env=None, pinned=True):
         self.name, self.port, self.path = name, port, path
         self.folder = tempfile.TemporaryDirectory(prefix="sluice-bench-")
         self.errors = open(os.path.join(self.folder.name, "err"), "w+", encoding="utf-8")
-        self.process = subprocess.Popen(["taskset", "-c", SERVER_CORE, *command], cwd=self.folder.name,
+        self.process = subprocess.Popen([*(["taskset", "-c", SERVER_CORE] if pinned else []), *command], cwd=self.folder.name,
                                         env={**os.environ, **(env or {})}, stdout=self.errors, stderr=self.errors)
         atexit.register(self.stop)
         try:
