@@ -244,8 +244,11 @@ static struct redis_node *redirect(struct redis_thread *thread, const struct red
                                    const struct redis_redirect *redirect, bool moved)
 {
 	struct cluster *cluster = cluster_of(thread);
+	size_t known = cluster->nodes;
 	struct redis_node *node = find_or_add(cluster, &redirect->to, from);
 
+	if (cluster->nodes > known)
+		node->fresh = true;
 	if (node != NULL)
 		node->visited_us = clock_mono_us();
 	if (node != NULL && moved)

@@ -35,6 +35,7 @@ struct redis_thread;
 struct redis_node;
 struct redis_pulse;
 struct redis_work;
+struct redis_call;
 
 /* Which server holds what. One of these for each mode of redis_url. */
 struct redis_topology {
@@ -66,7 +67,9 @@ struct redis_node {
 	struct redis_conn *conn;
 	struct redis_place *place;
 	bool retired;
-	bool was_up; /* as the notices know it */
+	bool fresh;      /* a redirection has just named it, and its first attempt to connect has not ended yet */
+	unsigned parked; /* calls that wait for that */
+	bool was_up;     /* as the notices know it */
 
 	/* Who decides: all keys, or in a Cluster those of some slots. */
 	bool serves;
@@ -96,6 +99,8 @@ struct redis_thread {
 	unsigned undone;   /* commands that a clean end waits for */
 	bool closing;
 	struct redis_work *free_works;
+	struct redis_call *parked; /* calls for fresh nodes */
+	uv_timer_t parker;         /* looks after them */
 	void *place;               /* the topology's own */
 	struct redis_pulse *pulse; /* NULL: none */
 	struct redis_conn_stats conn_stats;
@@ -181,6 +186,10 @@ void redis_pulse_close(struct redis_thread *thread);
 
 /** As store_submit(). */
 int redis_work_submit(struct redis_thread *thread, struct store_op *op);
+
+/** A thread begins, or ends after its last op: its timer. */
+void redis_work_open(struct redis_thread *thread);
+void redis_work_close(struct redis_thread *thread);
 
 /** Frees what is kept for further ops. */
 void redis_work_free(struct redis_thread *thread);

@@ -184,6 +184,7 @@ static void on_changed(struct redis_conn *conn, int error, const char *why, void
 	struct redis_notices *notices = &thread->store->notices;
 
 	(void)conn;
+	node->fresh = false;
 	if (error == 0) {
 		node->was_up = true;
 		__atomic_add_fetch(&thread->connected, 1, __ATOMIC_RELAXED);

@@ -68,7 +68,7 @@ static void on_reap(uv_timer_t *timer)
 	while (*link != NULL) {
 		struct redis_node *node = *link;
 
-		if (redis_conn_waiting(node->conn) == 0) {
+		if (redis_conn_waiting(node->conn) == 0 && node->parked == 0) {
 			*link = node->next;
 			redis_node_free(node);
 		} else {
@@ -109,6 +109,7 @@ static void on_end(uv_timer_t *timer)
 		thread->retired = node->next;
 		redis_node_free(node);
 	}
+	redis_work_close(thread);
 	redis_work_free(thread);
 	uv_close((uv_handle_t *)timer, NULL);
 	thread->loop = NULL;
@@ -133,6 +134,7 @@ static int attach(struct store *store, unsigned number, struct uv_loop_s *loop)
 	thread->closing = false;
 	uv_timer_init(loop, &thread->reaper);
 	thread->reaper.data = thread;
+	redis_work_open(thread);
 	err = thread->topology->open(thread);
 	if (err == 0 && redis->heartbeat && number == 0)
 		err = redis_pulse_open(thread);

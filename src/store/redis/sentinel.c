@@ -42,6 +42,7 @@ struct watch {
 	struct redis_thread *thread;
 	uv_timer_t timer;
 	struct redis_access access; /* to Sentinels */
+	uint64_t epoch;             /* of what is believed */
 	size_t n;
 	struct watched sentinels[REDIS_URL_HOSTS_MAX];
 };
@@ -101,7 +102,22 @@ static void announce(struct redis_store *store, const struct redis_host *host)
 		log_info("redis: the master of \"%s\" is %s, port %u", store->url.master, host->name, host->port);
 }
 
-/* Believes the newest configuration. */
+/* @return how many say the same. */
+static size_t agreeing(const struct watch *watch, const struct watched *with)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < watch->n; i++) {
+		const struct watched *sentinel = &watch->sentinels[i];
+
+		n += sentinel->knows && sentinel->master.port == with->master.port &&
+		     strcmp(sentinel->master.name, with->master.name) == 0;
+	}
+	return n;
+}
+
+/* Believes the newest configuration. One that is older than what was believed before is that of a Sentinel which was
+ * cut off, unless most of them say so: then they have been set up anew. */
 static void choose(struct watch *watch)
 {
 	const struct watched *best = NULL;
@@ -112,8 +128,10 @@ static void choose(struct watch *watch)
 		if (sentinel->knows && (best == NULL || sentinel->epoch > best->epoch))
 			best = sentinel;
 	}
-	if (best != NULL)
-		announce(watch->thread->store, &best->master);
+	if (best == NULL || (best->epoch < watch->epoch && agreeing(watch, best) * 2 <= watch->n))
+		return;
+	watch->epoch = best->epoch;
+	announce(watch->thread->store, &best->master);
 }
 
 static void refused(struct watched *sentinel, const char *words)

@@ -6,7 +6,8 @@
  * of these denies or fails, what the others took is given back: by a refund, once, that outlives the op if need be.
  *
  * A call is sent again only when the server said that it had not carried it out: NOSCRIPT, MOVED, ASK, TRYAGAIN. Never
- * after its deadline, and a few times at most.
+ * after its deadline, and a few times at most. When it is sent to a server that was not known before, it waits until
+ * that is connected.
  *
  * Leaves out: which server holds which slot (topology), what the bytes mean (script.h).
  */
@@ -23,14 +24,17 @@
 	UINT64_C(500) /* with less time than this no question is worth asking: it would cost the connection            \
 	               */
 
+#define PARKED_MS 2 /* between two looks at calls that wait for a connection */
+
 struct redis_call {
 	struct redis_command command; /* first */
 	struct redis_command asking;
 	struct redis_work *work;
-	struct redis_node *node; /* that was asked last */
+	struct redis_node *node; /* that was asked last, or will be */
 	redis_takes takes;       /* 0: this call tells all servers that states were forgotten or given back */
 	uint16_t slot;
 	uint8_t tries;
+	bool asks;      /* parked: ASKING goes first */
 	uint32_t loads; /* node->loads when it was sent */
 };
 
@@ -59,6 +63,7 @@ struct give_back {
 
 static void on_reply(struct redis_command *command, const struct redisReply *reply, int error);
 static void on_asking(struct redis_command *command, const struct redisReply *reply, int error);
+static void on_parked(uv_timer_t *timer);
 
 static bool is_sound(const struct store_op *op)
 {
@@ -212,6 +217,30 @@ static int send_after_asking(struct redis_call *call, struct redis_node *node)
 	return err;
 }
 
+/* Puts a call aside until the first attempt to connect to its node has ended. */
+static void park(struct redis_call *call, struct redis_node *node, bool asking)
+{
+	struct redis_thread *thread = call->work->thread;
+
+	call->node = node;
+	call->asks = asking;
+	call->command.next = thread->parked != NULL ? &thread->parked->command : NULL;
+	thread->parked = call;
+	node->parked++;
+	call->work->pending++;
+	if (!uv_is_active((uv_handle_t *)&thread->parker))
+		uv_timer_start(&thread->parker, on_parked, PARKED_MS, PARKED_MS);
+}
+
+static int send_or_park(struct redis_call *call, struct redis_node *node, bool asking)
+{
+	if (node != NULL && node->fresh && call->work->op->deadline_us >= clock_mono_us() + LEAST_US) {
+		park(call, node, asking);
+		return 0;
+	}
+	return asking ? send_after_asking(call, node) : send_call(call, node);
+}
+
 static void fail(struct redis_work *work, int error)
 {
 	if (work->error == 0)
@@ -323,6 +352,39 @@ static void end_command(struct redis_work *work)
 		end_work(work);
 }
 
+static void on_parked(uv_timer_t *timer)
+{
+	struct redis_thread *thread = timer->data;
+	struct redis_call *call = thread->parked, *next;
+
+	thread->parked = NULL;
+	for (; call != NULL; call = next) {
+		struct redis_work *work = call->work;
+		int err;
+
+		next = (struct redis_call *)call->command.next;
+		call->node->parked--;
+		err = send_or_park(call, call->node, call->asks);
+		if (err != 0)
+			fail(work, err);
+		end_command(work);
+	}
+	if (thread->parked == NULL)
+		uv_timer_stop(timer);
+}
+
+void redis_work_open(struct redis_thread *thread)
+{
+	uv_timer_init(thread->loop, &thread->parker);
+	thread->parker.data = thread;
+	thread->parked = NULL;
+}
+
+void redis_work_close(struct redis_thread *thread)
+{
+	uv_close((uv_handle_t *)&thread->parker, NULL);
+}
+
 static void on_asking(struct redis_command *command, const struct redisReply *reply, int error)
 {
 	struct redis_call *call = (struct redis_call *)((char *)command - offsetof(struct redis_call, asking));
@@ -350,7 +412,7 @@ static int redirected(struct redis_call *call, const char *words, bool moved)
 	if (redis_redirect_read(&redirect, words) != 0)
 		return -EPROTO;
 	node = thread->topology->redirect(thread, call->node, &redirect, moved);
-	return moved ? send_call(call, node) : send_after_asking(call, node);
+	return send_or_park(call, node, !moved);
 }
 
 /* A key is where it is; several may be on either side of a migration. */
@@ -439,7 +501,7 @@ static int find_nodes(struct redis_work *work)
 	for (unsigned i = 0; i < work->calls_n; i++) {
 		struct redis_node *node = thread->topology->route(thread, work->calls[i].slot);
 
-		if (node == NULL || !redis_node_up(node)) {
+		if (node == NULL || (!redis_node_up(node) && !node->fresh)) {
 			if (thread->topology->outdated != NULL)
 				thread->topology->outdated(thread);
 			return -ENOTCONN;
@@ -462,7 +524,7 @@ int redis_work_submit(struct redis_thread *thread, struct store_op *op)
 	make_calls(work);
 	err = find_nodes(work);
 	for (unsigned i = 0; err == 0 && i < work->calls_n; i++)
-		err = send_call(&work->calls[i], work->calls[i].node);
+		err = send_or_park(&work->calls[i], work->calls[i].node, false);
 	if (err == 0)
 		return STORE_PENDING;
 	if (work->pending > 0) { /* some are on their way: it ends by them */
