@@ -2,13 +2,19 @@
 /*
  * redis.h: states in a Redis or Valkey that many servers share: single, behind Sentinel, or a Cluster.
  *
- * One connection a thread and server. Operations end as STORE_PENDING, or are refused at once: -ENOTCONN while the
- * server is out of reach, -EINVAL, -ENOMEM. A pending one ends within its deadline, with op->error:
+ * One connection a thread and server. Operations end as STORE_PENDING, or are refused at once, with nothing done:
+ * -ENOTCONN while the server that holds a key is out of reach, -ETIMEDOUT when the deadline has passed already, -EAGAIN
+ * when too many are waiting, -EINVAL, -ENOMEM. A pending one ends within its deadline, with op->error:
  *
  *   -ETIMEDOUT   no answer in time          -ECONNRESET  the connection broke     -EPROTO  nonsense came
- *   -EIO         an error reply, or a state that can't be understood (the words are in the log)
+ *   -ENOSPC      the server is out of memory (OOM)
+ *   -EROFS       it does not write (READONLY, MISCONF, NOREPLICAS)
+ *   -EHOSTDOWN   nobody holds the slot (CLUSTERDOWN), or the master is gone (MASTERDOWN)
+ *   -EACCES, -EBUSY, -EAGAIN  NOAUTH and NOPERM; BUSY; LOADING and TRYAGAIN
+ *   -EIO         another error reply, or a state that can't be understood (the words are in the log)
  *
- * After the first three a take may have been carried out all the same: it is never sent again.
+ * After the first three a take may have been carried out all the same: it is never sent again. In a Cluster keys of one
+ * op may lie in several slots: what some took is given back when another denies or fails (work.c).
  *
  * Leaves out: what is decided instead (failure.h), denials remembered (deny.h).
  */
