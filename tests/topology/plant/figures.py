@@ -7,7 +7,7 @@ _figures = []
 
 def measured(text):
     """Remembers a line, with the test that is running."""
-    test = os.environ.get("PYTEST_CURRENT_TEST", "").split("::")[-1].split(" ")[0]
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").split("::")[-1].rsplit(" (", 1)[0]
     _figures.append(f"measured: {test}: {text}")
 
 

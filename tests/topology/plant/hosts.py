@@ -52,6 +52,13 @@ class WebServer(Sluice):
     def wait_until_ready(self):
         wait_until(lambda: self.get("/readyz").status == 200, what=f"{self.host} to be ready")
 
+    def wait_for_store(self, servers):
+        """Until the limiter's store can be asked, and so many servers know of each other in it."""
+        def well():
+            metrics = self.metrics()
+            return metrics.value("sluice_limiter_up") == 1 and metrics.value("sluice_limiter_servers") == servers
+        wait_until(well, what=f"{self.host} to be one of {servers} servers")
+
     def connect(self, source=None, limit_s=30):
         with self.plant.network.on("load"):
             return Wire(self.address, source, limit_s)

@@ -145,6 +145,10 @@ class Network:
     def mend(self, host):
         ip("link", "set", host, "master", "br0", netns=self.switch)
 
+    def lose(self, source, target):
+        """From now on what one host sends to another one goes to nobody. Everything else goes on."""
+        self._know(self.netns(source), self.addresses[target][0], "02:00:00:00:00:01")
+
     def command(self, host):
         """What to put before a command to run it on a host. The process keeps the number that it is started with."""
         return ["nsenter", f"--net={FOLDER}/{self.netns(host)}", "--"]
