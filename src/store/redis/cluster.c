@@ -31,6 +31,7 @@ struct cluster {
 	bool asking;
 	bool outdated;     /* something has changed since `ask` was sent */
 	uint64_t asked_us; /* when that was */
+	bool mapped;       /* a map has been read */
 	unsigned turn;
 	size_t nodes;                            /* in thread->nodes */
 	unsigned holes;                          /* slots that nobody is known to hold */
@@ -49,12 +50,12 @@ static bool is_at(const struct redis_node *node, const char *name, uint16_t port
 	return node->host.port == port && strcmp(node->host.name, name) == 0;
 }
 
-/* @param from  the server that named it, for names that are empty.
+/* @param from  the server that named it, for names that are empty; NULL: they are not.
  * @return the node, new where need be; NULL: out of memory, or there are too many. */
 static struct redis_node *find_or_add(struct cluster *cluster, const struct redis_host *host,
                                       const struct redis_node *from)
 {
-	struct redis_host there = host->name[0] != '\0' ? *host : from->host;
+	struct redis_host there = host->name[0] != '\0' || from == NULL ? *host : from->host;
 	struct redis_node *node = cluster->thread->nodes;
 
 	there.port = host->port;
@@ -63,7 +64,11 @@ static struct redis_node *find_or_add(struct cluster *cluster, const struct redi
 	if (node != NULL || cluster->nodes >= NODES_MAX)
 		return node;
 	node = redis_node_new(cluster->thread, &there);
-	cluster->nodes += node != NULL;
+	if (node == NULL)
+		return NULL;
+	/* Slots that it is given were another's, which was there: they are worth waiting for. */
+	node->fresh = cluster->mapped;
+	cluster->nodes++;
 	return node;
 }
 
@@ -159,6 +164,7 @@ static void take_map(struct cluster *cluster, const struct redisReply *reply)
 			hold(cluster, node, slot);
 	}
 	let_go(cluster);
+	cluster->mapped = true;
 }
 
 static void on_map(struct redis_command *command, const struct redisReply *reply, int error)
@@ -244,11 +250,8 @@ static struct redis_node *redirect(struct redis_thread *thread, const struct red
                                    const struct redis_redirect *redirect, bool moved)
 {
 	struct cluster *cluster = cluster_of(thread);
-	size_t known = cluster->nodes;
 	struct redis_node *node = find_or_add(cluster, &redirect->to, from);
 
-	if (cluster->nodes > known)
-		node->fresh = true;
 	if (node != NULL)
 		node->visited_us = clock_mono_us();
 	if (node != NULL && moved)

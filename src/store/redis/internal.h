@@ -67,7 +67,7 @@ struct redis_node {
 	struct redis_conn *conn;
 	struct redis_place *place;
 	bool retired;
-	bool fresh;      /* a redirection has just named it, and its first attempt to connect has not ended yet */
+	bool fresh;      /* Cluster: new in it, and the first attempt to connect has not ended yet */
 	unsigned parked; /* calls that wait for that */
 	bool was_up;     /* as the notices know it */
 
@@ -133,6 +133,7 @@ struct redis_store {
 	void *context;
 	struct redis_notices notices;
 	struct redis_master master;
+	uint32_t *tags; /* of a Cluster, for each slot: see redis_slot_tags() */
 	uint64_t epoch; /* atomic: how often states may have been lost without the servers knowing */
 	unsigned threads_n;
 	struct redis_thread *threads;

@@ -143,14 +143,14 @@ static int send_probe(struct redis_node *node)
 	bool cluster = node->thread->topology->redirect != NULL;
 	struct redis_buffer *out = redis_conn_begin(node->conn);
 	struct store_op op = { .verb = node->thread->store->heartbeat ? STORE_TAKE : STORE_PEEK, .n = 1 };
-	char tag[16] = "sluice", key[32];
+	char key[32] = "~probe:" REDIS_COMMON_TAG;
 
 	if (out == NULL)
 		return -EAGAIN;
 	if (cluster)
-		redis_slot_tag(node->first_slot, tag, sizeof tag);
+		snprintf(key, sizeof key, "~probe:{%u}", node->thread->store->tags[node->first_slot]);
 	op.takes[0].key = key;
-	op.takes[0].key_len = (uint16_t)snprintf(key, sizeof key, "~probe:{%s}", tag);
+	op.takes[0].key_len = (uint16_t)strlen(key);
 	op.takes[0].policy = &policy;
 	op.takes[0].cost = 1;
 	if (cluster && !node->serves) {

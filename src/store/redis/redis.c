@@ -218,6 +218,7 @@ static void close_store(struct store *store)
 	redis_notices_destroy(&redis->notices);
 	pthread_mutex_destroy(&redis->master.lock);
 	free(redis->master.wakes);
+	free(redis->tags);
 	if (redis->access.tls != NULL)
 		redis_tls_free(redis->access.tls);
 	sodium_memzero(&redis->url, sizeof redis->url);
@@ -281,8 +282,13 @@ static int set_up(struct redis_store *redis, const struct redis_store_config *co
 	}
 	redis->threads = aligned_alloc(_Alignof(struct redis_thread), config->threads * sizeof *redis->threads);
 	redis->master.wakes = calloc(config->threads, sizeof(uv_async_t *));
-	if (redis->threads == NULL || redis->master.wakes == NULL)
+	if (redis->url.mode == REDIS_CLUSTER)
+		redis->tags = calloc(REDIS_SLOTS, sizeof *redis->tags);
+	if (redis->threads == NULL || redis->master.wakes == NULL ||
+	    (redis->url.mode == REDIS_CLUSTER && redis->tags == NULL))
 		goto no_memory;
+	if (redis->tags != NULL)
+		redis_slot_tags(redis->tags);
 	return 0;
 no_memory:
 	snprintf(why, why_size, "out of memory");

@@ -126,13 +126,21 @@ int redis_redirect_read(struct redis_redirect *redirect, const char *words)
 	return 0;
 }
 
-void redis_slot_tag(unsigned slot, char *tag, size_t size)
+void redis_slot_tags(uint32_t tags[REDIS_SLOTS])
 {
-	for (unsigned n = 0;; n++) {
-		int len = snprintf(tag, size, "%u", n);
+	static const uint32_t none = UINT32_MAX;
+	unsigned left = REDIS_SLOTS;
+	char digits[16];
 
-		if (redis_slot(tag, (size_t)len) == slot)
-			return;
+	memset(tags, 0xff, REDIS_SLOTS * sizeof *tags);
+	for (uint32_t n = 0; left > 0; n++) {
+		int len = snprintf(digits, sizeof digits, "%u", n);
+		unsigned slot = redis_slot(digits, (size_t)len);
+
+		if (tags[slot] == none) {
+			tags[slot] = n;
+			left--;
+		}
 	}
 }
 

@@ -53,8 +53,7 @@ int redis_address_read(struct redis_host *host, const struct redisReply *reply);
 /** @return the config-epoch in what a Sentinel answers to MASTER: names and values in turn. 0: it tells none. */
 uint64_t redis_epoch_read(const struct redisReply *reply);
 
-/** Writes a short tag (digits, letters) whose slot is this one: keys with it in braces lie there.
- *  @param size  8 or more. */
-void redis_slot_tag(unsigned slot, char *tag, size_t size);
+/** Finds a number for each slot whose digits, as a tag in braces, put a key into this slot. Takes some milliseconds. */
+void redis_slot_tags(uint32_t tags[REDIS_SLOTS]);
 
 #endif
