@@ -102,7 +102,7 @@ def sluice(build, redis, postgres, folder):
                       f"limiter: {{store: '{redis.url}'}}\nlinks: {{store: '{uri(postgres, 'sluice')}'}}\n")
     ports = [servers.free_port() for _ in range(2)]
     return Plant("sluice", [servers.Server(f"sluice {port}", [os.path.join(build, "sluice"), "serve", "--config", str(config),
-                                                              "--listen", f"127.0.0.1:{port}"], port, "/", pinned=False)
+                                                              "--listen", f"127.0.0.1:{port}"], port, "/", core=None)
                             for port in ports])
 
 
@@ -111,7 +111,7 @@ def reference(redis, postgres):
     ports = [servers.free_port() for _ in range(2)]
     return Plant("reference", [servers.Server(f"reference {port}", ["/usr/bin/python3", "-m", "gunicorn", "--workers", "2", "--bind",
                                                                     f"127.0.0.1:{port}", "app:app"], port, "/", env,
-                                              pinned=False)
+                                              core=None)
                                for port in ports])
 
 

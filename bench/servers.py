@@ -44,13 +44,13 @@ def wait_for(port, seconds=10):
 
 
 class Server:
-    """One process (and, for nginx, its one worker), with a name and a target path. Pinned to SERVER_CORE unless told not to be."""
+    """One process (and, for nginx, its one worker), with a name and a target path. Pinned to `core`, unless that is None."""
 
-    def __init__(self, name, command, port, path, env=None, pinned=True):
+    def __init__(self, name, command, port, path, env=None, core=SERVER_CORE):
         self.name, self.port, self.path = name, port, path
         self.folder = tempfile.TemporaryDirectory(prefix="sluice-bench-")
         self.errors = open(os.path.join(self.folder.name, "err"), "w+", encoding="utf-8")
-        self.process = subprocess.Popen([*(["taskset", "-c", SERVER_CORE] if pinned else []), *command], cwd=self.folder.name,
+        self.process = subprocess.Popen([*(["taskset", "-c", core] if core else []), *command], cwd=self.folder.name,
                                         env={**os.environ, **(env or {})}, stdout=self.errors, stderr=self.errors)
         atexit.register(self.stop)
         try:
@@ -83,14 +83,16 @@ class Server:
         self.folder.cleanup()
 
 
-def sluice(build, name, limit, *, log="off", trusted=False, deny=False, links="sqlite:sluice.db"):
+def sluice(build, name, limit, *, log="off", trusted=False, deny=False, links="sqlite:sluice.db",
+           limiter="memory:"):
     port = free_port()
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
         if trusted:
             file.write("trusted_proxies: [127.0.0.0/8]\n")
         file.write(f"log: {{access: {log}, access_file: access.log}}\n")
     server = Server(name, [os.path.join(build, "sluice"), "serve", "--config", file.name, "--listen",
-                           f"127.0.0.1:{port}", "--threads", "1", "--limit", limit, "--links", links], port, "/")
+                           f"127.0.0.1:{port}", "--threads", "1", "--limit", limit, "--links", links,
+                           "--limiter", limiter], port, "/")
     os.unlink(file.name)
     status, body, _ = ask(port, "POST", "/shorten", f"url={URL}",
                           {"Content-Type": "application/x-www-form-urlencoded", "X-Forwarded-For": "203.0.113.1"})
@@ -102,6 +104,21 @@ def sluice(build, name, limit, *, log="off", trusted=False, deny=False, links="s
     status, _, headers = ask(port, path=server.path, headers={"X-Forwarded-For": "203.0.113.2"})
     assert status == (429 if deny else 302) and (deny or headers["Location"] == URL), (status, headers)
     return server
+
+
+def redis():
+    """On the client's core: what it costs is counted, but not as the server's."""
+    port = free_port()
+    return Server("redis", ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "",
+                            "--appendonly", "no"], port, "", core=CLIENT_CORE)
+
+
+def redis_commands(server):
+    """How many commands a Redis has carried out since it was started, this question not counted."""
+    with socket.create_connection(("127.0.0.1", server.port), 5) as connection, connection.makefile("rb") as answer:
+        connection.sendall(b"INFO stats\r\n")
+        text = answer.read(int(answer.readline()[1:]))
+    return int(re.search(rb"total_commands_processed:(\d+)", text).group(1))
 
 
 NGINX = """

@@ -43,8 +43,8 @@ def load(server, seconds, script):
             requests / seconds)
 
 
-def compare(title, started, reference, aim, args, script=None):
-    """Prints a line a server; the first is ours."""
+def compare(title, started, reference, aim, args, script=None, after=None):
+    """Prints a line a server; the first is ours. `after` prints more before they are stopped."""
     results = {server.name: [] for server in started}
     for _ in range(args.rounds):
         for server in started:
@@ -61,6 +61,8 @@ def compare(title, started, reference, aim, args, script=None):
         ratio = statistics.median((a[0] + a[1]) / (b[0] + b[1]) for a, b in zip(ours, rounds))
         mark = f"  aim at most {aim}: {'met' if ratio <= aim else 'MISSED'}" if name == reference else ""
         print(f"  {started[0].name} / {name}: {ratio:.2f}{mark}")
+    if after:
+        after()
     for server in started:
         server.stop()
         if hasattr(server, "nginx_folder"):
@@ -106,6 +108,44 @@ def denial_logged(build, args):
             "nginx limit_req", 0.9, args)
 
 
+def redirect_redis(build, args):
+    redis = servers.redis()
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(MANY.format(clients=100000))
+        script.flush()
+        compare("redirect, the limit held in Redis, 100,000 clients behind a trusted proxy, logs off; nginx: each for itself",
+                [servers.sluice(build, "sluice, Redis", "10000/60s", trusted=True,
+                                limiter=f"redis://127.0.0.1:{redis.port}"),
+                 servers.nginx("nginx limit_req + return", "/redirect", trusted=True),
+                 servers.sluice(build, "sluice, in process", "10000/60s", trusted=True)],
+                "nginx limit_req + return", 1.4, args, script.name)
+    redis.stop()
+
+
+def denial_redis(build, args):
+    for log in ("off", "text"):
+        redis = servers.redis()
+        ours = servers.sluice(build, "sluice, Redis", "2/1h", log=log, deny=True,
+                              limiter=f"redis://127.0.0.1:{redis.port}")
+        before = redis_asked(redis, ours)
+        compare(f"denial (429), the limit held in Redis, one client, logs {'off' if log == 'off' else 'in files'}",
+                [ours, servers.nginx("nginx limit_req", "/denied", log=log != "off", status=429)],
+                "nginx limit_req", 0.95, args, after=lambda: report_commands(redis, ours, before))
+        redis.stop()
+
+
+def redis_asked(redis, server):
+    text = servers.ask(server.port, path="/metrics")[1].decode()
+    denied = re.search(r'sluice_decisions_total{limit="per-client",outcome="denied",by="store"} (\d+)', text)
+    return servers.redis_commands(redis), int(denied.group(1))
+
+
+def report_commands(redis, server, before):
+    commands, denied = (now - then for now, then in zip(redis_asked(redis, server), before))
+    print(f"  Redis: {commands} commands in all (heartbeats too) while {denied:,} requests were denied: "
+          f"{commands / denied:.5f} a request  aim at most 0.001: {'met' if commands <= denied / 1000 else 'MISSED'}")
+
+
 def start(build, args):
     times = []
     for _ in range(21):
@@ -130,7 +170,8 @@ def start(build, args):
 
 
 BENCHES = {"redirect": redirect, "redirect-many": redirect_many, "redirect-logged": redirect_logged,
-           "denial": denial, "denial-logged": denial_logged, "start": start}
+           "denial": denial, "denial-logged": denial_logged,
+           "redirect-redis": redirect_redis, "denial-redis": denial_redis, "start": start}
 
 
 def main():

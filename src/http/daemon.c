@@ -19,6 +19,9 @@
 
 /* How often the library may go on in one turn before the loop's other work gets its turn. */
 #define RUNS_A_TURN 8
+/* With connections parked the library always has something to do in its own eyes. After so many runs in which it did
+ * nothing it is done. (Only a head that needs several reads, none of which ends it, could need more: the tick's.) */
+#define RUNS_IN_VAIN 2
 
 static void count(_Atomic uint64_t *counter)
 {
@@ -60,6 +63,7 @@ static void peer_opened(struct http_daemon *daemon, struct MHD_Connection *conne
 	struct http_peer *peer = calloc(1, sizeof *peer);
 	int on = 1;
 
+	daemon->progress++;
 	*socket_context = peer;
 	if (peer == NULL) { /* every later callback sees NULL and refuses */
 		shutdown(fd->connect_fd, SHUT_RDWR);
@@ -133,12 +137,16 @@ static void on_idle(uv_idle_t *handle);
 static void run(struct http_daemon *daemon)
 {
 	MHD_UNSIGNED_LONG_LONG wait_ms;
-	int runs = 0;
+	int runs = 0, in_vain = 0;
 	bool more;
 
 	do {
+		uint64_t progress = daemon->progress;
+
 		MHD_run(daemon->mhd);
-		more = MHD_get_timeout(daemon->mhd, &wait_ms) == MHD_YES && wait_ms == 0;
+		in_vain = daemon->progress == progress ? in_vain + 1 : 0;
+		more = MHD_get_timeout(daemon->mhd, &wait_ms) == MHD_YES && wait_ms == 0 &&
+		       (daemon->parked == 0 || in_vain < RUNS_IN_VAIN);
 	} while (more && ++runs < RUNS_A_TURN);
 	if (more)
 		http_run_soon(daemon);

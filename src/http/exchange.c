@@ -18,6 +18,10 @@
 /* Exchanges kept for reuse, a thread. */
 #define POOL_MAX 1024
 
+/* Who waits longer than this, or beside so many others, is suspended. */
+#define PARKED_MS 3
+#define PARKED_MAX 256
+
 /* A body over the bound is read on to be answered on a connection that stays usable, up to this many
  * times the bound; then the connection ends. */
 #define SWALLOW_FACTOR 4
@@ -268,19 +272,43 @@ static bool collect(struct http_exchange *exchange, const char *piece, size_t le
 
 static enum MHD_Result queue(struct http_exchange *exchange)
 {
+	exchange->daemon->progress++;
 	exchange->queued = true;
 	return MHD_queue_response(exchange->connection, exchange->status, exchange->response);
 }
 
-static void suspend(struct http_exchange *exchange)
+static void unpark(struct http_exchange *exchange)
 {
+	if (exchange->parked)
+		exchange->daemon->parked--;
+	exchange->parked = false;
+}
+
+/*
+ * Waits for an answer. To suspend a connection and to resume it costs three system calls, so who waits for a store that
+ * answers within a millisecond is left in the library's hands instead: whenever it runs it asks again, which is cheap
+ * as long as they are few and not for long.
+ */
+static void park(struct http_exchange *exchange)
+{
+	struct http_daemon *daemon = exchange->daemon;
+
+	if (!exchange->parked) {
+		daemon->waiting++;
+		exchange->parked_ms = uv_now(daemon->poll.loop);
+		exchange->parked = daemon->parked < PARKED_MAX;
+		daemon->parked += exchange->parked;
+	}
+	if (exchange->parked && uv_now(daemon->poll.loop) - exchange->parked_ms <= PARKED_MS)
+		return;
+	unpark(exchange);
 	exchange->suspended = true;
-	exchange->daemon->waiting++;
 	MHD_suspend_connection(exchange->connection);
 }
 
 static enum MHD_Result on_head(struct http_exchange *exchange, const char *method, const char *version)
 {
+	exchange->daemon->progress++;
 	/* The time of a new connection runs since it was accepted; that of a kept one begins with its request. */
 	if (exchange->peer->list_head != &exchange->daemon->fresh)
 		http_peer_wait(exchange->daemon, exchange->peer, &exchange->daemon->fresh, exchange->started_us);
@@ -309,6 +337,7 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, co
 		bool go_on = collect(exchange, upload, *upload_size);
 
 		*upload_size = 0;
+		exchange->daemon->progress++;
 		return go_on ? MHD_YES : MHD_NO;
 	}
 	if (!exchange->whole) {
@@ -321,7 +350,7 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, co
 		return queue(exchange);
 	if (exchange->failed)
 		return MHD_NO;
-	suspend(exchange);
+	park(exchange);
 	return MHD_YES;
 }
 
@@ -338,7 +367,12 @@ static void keep_words(struct http_exchange *exchange)
 
 static void let_go(struct http_exchange *exchange)
 {
+	exchange->daemon->progress++;
 	exchange->peer->exchange = NULL;
+	if (exchange->parked && exchange->response == NULL) { /* the client went away */
+		unpark(exchange);
+		exchange->daemon->waiting--;
+	}
 	if (exchange->answer != NULL)
 		answer_drop(exchange->answer);
 	else if (exchange->response != NULL)
@@ -465,10 +499,12 @@ void http_respond(struct http_exchange *exchange, const struct http_response *re
 	exchange->bytes = exchange->method == HTTP_HEAD ? 0 : response->body_len;
 	find_or_build(exchange, response);
 	exchange->failed = exchange->response == NULL; /* out of memory: the client may try again */
-	if (exchange->suspended) {
-		exchange->suspended = false;
-		exchange->daemon->waiting--;
+	if (!exchange->parked && !exchange->suspended)
+		return;
+	exchange->daemon->waiting--;
+	if (exchange->suspended)
 		MHD_resume_connection(exchange->connection);
-		http_run_soon(exchange->daemon);
-	}
+	unpark(exchange);
+	exchange->suspended = false;
+	http_run_soon(exchange->daemon);
 }

@@ -90,7 +90,8 @@ struct http_exchange {
 	size_t body_room;
 	uint64_t body_seen;
 	size_t bytes;
-	bool began, whole, suspended, queued, failed;
+	bool began, whole, parked, suspended, queued, failed;
+	uint64_t parked_ms; /* uv_now() */
 	struct http_exchange *next_free;
 };
 

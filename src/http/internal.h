@@ -27,7 +27,9 @@ struct http_daemon {
 	struct http_exchange *free_exchanges;
 	size_t free_n;
 	size_t in_flight;
-	size_t waiting; /* of these, who wait for an operation of the handler */
+	size_t waiting;    /* of these, who wait for an operation of the handler */
+	size_t parked;     /* of the waiting, who were not taken out of the library's hands: see park() */
+	uint64_t progress; /* counts what the library does for us; when it stands still, so does the library */
 	bool draining;
 	/* Peers that owe us a request, longest waiting first: those that never sent one, and those that
 	 * are kept alive after one. Two queues, since the second may wait longer. */
@@ -41,7 +43,7 @@ struct http_daemon {
 /* Moves a peer between the queues: NULL for none. */
 void http_peer_wait(struct http_daemon *daemon, struct http_peer *peer, struct http_peer **queue, uint64_t now_us);
 
-/* Has the library run in this turn of the loop: it announces a resumed connection through no descriptor. */
+/* Has the library run in this turn of the loop: no descriptor announces that an answer is there. */
 void http_run_soon(struct http_daemon *daemon);
 
 /* The callbacks that libmicrohttpd gets from exchange.c. */
