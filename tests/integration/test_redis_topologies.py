@@ -180,6 +180,19 @@ def test_a_failover(start, sentinels):
     assert replica.ask("EXISTS", "rate_limit:per-client:{127.0.0.4}") == 1
 
 
+def test_a_denial_is_not_remembered_over_a_failover(start, sentinels):
+    """The replica had not heard of it, so the new master would let the client in."""
+    master, replica, watchers = sentinels
+    server = start(config="limiter: {on_failure: closed}\n", arguments=["--limiter", sentinel_url(watchers)], threads=1)
+    assert statuses([server], 12, "127.0.0.2") == [200] * 10 + [429] * 2
+    wait_until(lambda: replica.ask("EXISTS", "rate_limit:per-client:{127.0.0.2}"), what="the replica to have it")
+    replica.ask("CONFIG", "SET", "replica-read-only", "no")
+    replica.ask("DEL", "rate_limit:per-client:{127.0.0.2}")
+    master.kill()
+    wait_until(lambda: watchers[0].master()[1] == replica.port and is_ready(server), what="the new master")
+    wait_until(lambda: server.get("/", source="127.0.0.2").status == 200, what="the denial to be void")
+
+
 def test_one_sentinel_that_hangs_and_one_that_is_gone(start, sentinels):
     master, replica, watchers = sentinels
     watchers[0].pause()

@@ -108,13 +108,23 @@ static void want(struct cluster *cluster)
 		plan(cluster, since_ms < LEAST_MS ? LEAST_MS - since_ms : 0);
 }
 
-static void hold(struct cluster *cluster, struct redis_node *node, unsigned slot)
+/* @return whether another held it before: what that one had counted last may not have come along. */
+static bool hold(struct cluster *cluster, struct redis_node *node, unsigned slot)
 {
-	cluster->holes -= cluster->masters[slot] == NULL;
+	struct redis_node *before = cluster->masters[slot];
+
+	cluster->holes -= before == NULL;
 	cluster->masters[slot] = node;
 	if (!node->serves || slot < node->first_slot)
 		node->first_slot = (uint16_t)slot;
 	node->serves = true;
+	return before != NULL && before != node;
+}
+
+static void drop_hold(struct cluster *cluster, unsigned slot)
+{
+	cluster->holes += cluster->masters[slot] != NULL;
+	cluster->masters[slot] = NULL;
 }
 
 /* Servers that hold nothing are let go, but those that the configuration names, and those that a slot is just moving
@@ -149,20 +159,28 @@ static bool is_map(const struct redisReply *reply)
 
 static void take_map(struct cluster *cluster, const struct redisReply *reply)
 {
+	uint8_t held[REDIS_SLOTS / 8] = { 0 };
 	struct redis_range range;
+	bool changed = false;
 
 	for (struct redis_node *node = cluster->thread->nodes; node != NULL; node = node->next)
 		node->serves = false;
-	memset(cluster->masters, 0, sizeof cluster->masters);
-	cluster->holes = REDIS_SLOTS;
 	for (size_t i = 0; i < reply->elements; i++) {
 		struct redis_node *node = redis_range_read(&range, reply->element[i]) == 0
 		                                  ? find_or_add(cluster, &range.master, cluster->asked)
 		                                  : NULL;
 
-		for (unsigned slot = range.first; node != NULL && slot <= range.last; slot++)
-			hold(cluster, node, slot);
+		for (unsigned slot = range.first; node != NULL && slot <= range.last; slot++) {
+			changed |= hold(cluster, node, slot);
+			held[slot / 8] |= (uint8_t)(1u << slot % 8);
+		}
 	}
+	for (unsigned slot = 0; slot < REDIS_SLOTS; slot++) {
+		if ((held[slot / 8] >> slot % 8 & 1) == 0)
+			drop_hold(cluster, slot);
+	}
+	if (changed)
+		redis_store_suspect(cluster->thread->store);
 	let_go(cluster);
 	cluster->mapped = true;
 }
@@ -254,8 +272,8 @@ static struct redis_node *redirect(struct redis_thread *thread, const struct red
 
 	if (node != NULL)
 		node->visited_us = clock_mono_us();
-	if (node != NULL && moved)
-		hold(cluster, node, redirect->slot);
+	if (node != NULL && moved && hold(cluster, node, redirect->slot))
+		redis_store_suspect(thread->store);
 	if (moved)
 		want(cluster);
 	return node;

@@ -139,6 +139,13 @@ struct redis_store {
 	struct redis_thread *threads;
 };
 
+/** States may have been lost without the servers knowing: another process answers, or another server. What is
+ * remembered of denials is void from the next heartbeat on. */
+static inline void redis_store_suspect(struct redis_store *store)
+{
+	__atomic_add_fetch(&store->epoch, 1, __ATOMIC_RELAXED);
+}
+
 /* node.c */
 
 /** @return a node, in thread->nodes, that begins to connect; NULL: out of memory. */

@@ -74,7 +74,7 @@ int redis_node_load(struct redis_node *node)
 static void notice_run(struct redis_node *node, const struct redis_info *info)
 {
 	if (node->run_id[0] != '\0' && strcmp(node->run_id, info->run_id) != 0)
-		__atomic_add_fetch(&node->thread->store->epoch, 1, __ATOMIC_RELAXED);
+		redis_store_suspect(node->thread->store);
 	memcpy(node->run_id, info->run_id, sizeof node->run_id);
 }
 

@@ -74,8 +74,10 @@ static void on_wake(uv_async_t *wake)
 	if (thread->closing ||
 	    (node != NULL && node->host.port == host.port && strcmp(node->host.name, host.name) == 0))
 		return;
-	if (node != NULL)
+	if (node != NULL) {
+		redis_store_suspect(thread->store);
 		redis_node_retire(node);
+	}
 	node = redis_node_new(thread, &host);
 	if (node != NULL)
 		node->serves = true;
