@@ -92,9 +92,8 @@ static int show(const struct inspection *it)
 	else
 		printf("%-12sever: it has no TTL, so Sluice did not write it last\n", "lives for");
 	if (state_print(stdout, look->state, look->len, look->now_us, limit_of(it)) != 0) {
-		complain(it,
-		         "these bytes are no limiter state of this version: another program's, or damaged; takes "
-		         "from it fail (limiter.on_failure decides), and \"sluice reset\" removes it");
+		complain(it, "these bytes are no limiter state of this version: another program's, or damaged; takes "
+		             "from it fail (limiter.on_failure decides), and \"sluice reset\" removes it");
 		return 1;
 	}
 	return 0;
