@@ -119,8 +119,8 @@ static const struct error_case error_cases[] = {
 
 	/* Limits. */
 	{ "limits: 10\n", "f.yaml:1: limits: \"10\" is not a limit; write 10/60s (requests/window) or off" },
-	{ "limits:\n", "f.yaml:1: limits: has no value; allowed: up to 8 limits, N/DURATION or off" },
-	{ "limits: {name: a}\n", "f.yaml:1: limits: is a mapping; allowed: up to 8 limits, N/DURATION or off" },
+	{ "limits:\n", "f.yaml:1: limits: has no value; allowed: up to 10 limits, N/DURATION or off" },
+	{ "limits: {name: a}\n", "f.yaml:1: limits: is a mapping; allowed: up to 10 limits, N/DURATION or off" },
 	{ "limits: [a]\n", "f.yaml:1: limits[0]: is a text; a mapping with name, limit and window belongs here" },
 	{ "limits:\n  - {name: a}\n", "f.yaml:2: limits[0]: has no limit\nf.yaml:2: limits[0]: has no window" },
 	{ "limits:\n  - {name: A b, limit: 1, window: 1s}\n",
@@ -146,7 +146,7 @@ static const struct error_case error_cases[] = {
 	  "f.yaml:2: limits[0].algorithm: \"leaky\" is not allowed; allowed: sliding-log, sliding-counter, "
 	  "fixed-window, "
 	  "token-bucket" },
-	{ "limits: [{}, {}, {}, {}, {}, {}, {}, {}, {}]\n", "f.yaml:1: limits: has 9 items; at most 8 are allowed" },
+	{ "limits: [{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}]\n", "f.yaml:1: limits: has 11 items; at most 10 are allowed" },
 
 	/* Several at once, in the order of the file. */
 	{ "listen: x\nzebra: 1\nlog:\n  level: loud\n",

@@ -11,7 +11,7 @@
 #include "config/config.h"
 #include "store/store.h"
 
-#define FIELDS_TEXT_MAX 768 /* CONFIG_LIMITS_MAX items of at most 32 + 64 bytes */
+#define FIELDS_TEXT_MAX 1024 /* CONFIG_LIMITS_MAX items of at most 32 + 64 bytes */
 
 /** `"per-client";q=10;w=60` for every limit, joined by ", ". q is the quota (of a token-bucket the limit, not the
  *  burst); w the window in whole seconds, rounded up. @return its length. */

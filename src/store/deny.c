@@ -32,7 +32,7 @@ struct denial {
 	uint64_t answered_us; /* what the waits count from */
 	uint64_t retry_after_us, reset_after_us;
 	uint32_t remaining;
-	uint8_t denied; /* bit i: the i-th take was denied */
+	uint16_t denied; /* bit i: the i-th take was denied */
 };
 
 _Static_assert(sizeof(struct denial) == 64, "a denial is a cache line");
@@ -241,7 +241,7 @@ static void remember(const struct deny *deny, struct deny_thread *thread, const 
 	for (unsigned i = 0; i < op->n; i++) {
 		const struct sluice_decision *decision = &op->takes[i].decision;
 
-		denial->denied |= (uint8_t)(!decision->allowed << i);
+		denial->denied |= (uint16_t)(!decision->allowed << i);
 		if (i > 0)
 			others[i - 1] = (struct denied_take){ decision->retry_after_us, decision->reset_after_us,
 				                              decision->remaining };

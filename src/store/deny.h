@@ -22,7 +22,7 @@
  * Remembered are takes alone. Peeks go through, as who looks wants to see what is. Not remembered: what was decided by
  * anyone but the store, and what went wrong.
  *
- * Memory is fixed: 64 bytes an entry and thread, and 168 more that are touched only by ops of several takes. A full
+ * Memory is fixed: 64 bytes an entry and thread, and 216 more that are touched only by ops of several takes. A full
  * table forgets what would have ended first.
  *
  * Leaves out: what is decided when the store can't (failure.h, which stands in front of this).

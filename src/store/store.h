@@ -31,7 +31,7 @@
 
 struct uv_loop_s; /* of libuv */
 
-#define STORE_TAKES_MAX 8
+#define STORE_TAKES_MAX 10
 #define STORE_KEY_MAX 255 /* bytes */
 
 /* What store_submit() answers besides a negative errno. */

@@ -434,7 +434,7 @@ static void far_times_do_not_expire_early(void **state)
 }
 
 /* The model: every key has one state of full size, decided by the core directly. */
-enum { MODEL_KEYS = 60, MODEL_POLICIES = 5, MODEL_STATE_MAX = 24 + 4 * 700 };
+enum { MODEL_KEYS = 70, MODEL_POLICIES = 5, MODEL_STATE_MAX = 24 + 4 * 700 };
 
 struct model {
 	struct sluice_policy policies[MODEL_POLICIES];
@@ -469,7 +469,7 @@ static bool same_decision(const struct sluice_decision *a, const struct sluice_d
 	       a->retry_after_us == b->retry_after_us && a->reset_after_us == b->reset_after_us && a->at_us == b->at_us;
 }
 
-/* Draws an op of 1 to 8 different keys; `chosen` are their numbers. */
+/* Draws an op of 1 to STORE_TAKES_MAX different keys; `chosen` are their numbers. */
 static struct store_op model_draw(struct model *model, enum store_verb verb, int chosen[STORE_TAKES_MAX])
 {
 	struct store_op op = test_op(verb);
@@ -480,7 +480,7 @@ static struct store_op model_draw(struct model *model, enum store_verb verb, int
 		const struct sluice_policy *policy;
 		uint64_t random = test_random(&model->seed);
 
-		key = (key + 1 + (int)(random % 6)) % MODEL_KEYS; /* 8 * 6 < MODEL_KEYS: all different */
+		key = (key + 1 + (int)(random % 6)) % MODEL_KEYS; /* STORE_TAKES_MAX * 6 < MODEL_KEYS: all different */
 		policy = model_policy(model, key);
 		chosen[i] = key;
 		test_add(&op, model->keys[key], policy,
