@@ -4,7 +4,8 @@
  *
  * Import: each call is one transaction with one INSERT for all its rows, in the order of the file, so that of two rows
  * that contradict each other the first one counts. Servers insert in another order, so the two may wait for
- * each other in a circle, of which the database breaks one: the transaction is then done again.
+ * each other in a circle. An import has time and a server has not: it gives way after LOCK_TIMEOUT, long before the
+ * database would look for circles and end one of the two, and its transaction is done again a little later.
  *
  * Export: a cursor in one snapshot, some rows at a time. Links that are disabled stay behind: where they went to they
  * would be enabled.
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "links/code.h"
 #include "links/postgres_array.h"
@@ -23,7 +25,9 @@
 #include "links/postgres_schema.h"
 
 #define DRAWS_MAX 16
-#define DEADLOCKS_MAX 8
+#define TRIES_MAX 64
+#define LOCK_TIMEOUT "100ms"
+#define PAUSE_MAX_US 50000 /* between two tries; by chance, so that two imports don't meet again and again */
 
 #define TEXT_OF(number) TEXT_OF_(number)
 #define TEXT_OF_(number) #number
@@ -223,7 +227,8 @@ static int put_once(struct transfer_postgres *t, struct row *rows, size_t n, cha
 {
 	size_t left = n;
 
-	if (pg_run(t->conn, "BEGIN ISOLATION LEVEL READ COMMITTED", 0, why, PG_WHY_MAX) != 0)
+	if (pg_run(t->conn, "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '" LOCK_TIMEOUT "'", 0, why,
+	           PG_WHY_MAX) != 0)
 		return -1;
 	for (int draws = 0; left > 0 && draws < DRAWS_MAX; draws++) {
 		if (insert(t, rows, n, why) != 0 || find_others(t, rows, n, &left, why) != 0)
@@ -260,20 +265,24 @@ static int put(struct transfer *transfer, struct transfer_item *items, size_t n)
 	struct row *rows = malloc(n * sizeof *rows);
 	char(*codes)[LINK_CODE_MAX + 1] = malloc(n * sizeof *codes);
 	char why[PG_WHY_MAX], ignored[PG_WHY_MAX];
+	bool again;
 	int result = -1;
 
 	if (rows == NULL || codes == NULL)
 		snprintf(why, sizeof why, "%s", strerror(ENOMEM));
 	for (size_t i = 0; codes != NULL && i < n; i++)
 		memcpy(codes[i], items[i].record.code, sizeof codes[i]);
-	for (int tries = 0; rows != NULL && codes != NULL && tries < DEADLOCKS_MAX; tries++) {
+	for (int tries = 0; rows != NULL && codes != NULL && tries < TRIES_MAX; tries++) {
 		undo_rows(rows, n, items, codes);
 		result = put_once(t, rows, n, why);
 		if (result == 0)
 			break;
+		/* What the database says may be in any language: whatever it refused is tried again. */
+		again = PQtransactionStatus(t->conn) == PQTRANS_INERROR;
 		pg_run(t->conn, "ROLLBACK", 0, ignored, sizeof ignored);
-		if (strstr(why, "deadlock") == NULL)
+		if (!again)
 			break;
+		nanosleep(&(struct timespec){ .tv_nsec = randombytes_uniform(PAUSE_MAX_US) * 1000L }, NULL);
 	}
 	free(rows);
 	free(codes);
