@@ -4,7 +4,8 @@
 -- script when the program is built, in the order of src/store/meson.build.
 --
 --   KEYS     the states, all in one slot
---   ARGV[1]  the verb (a byte: 0 take, 1 peek, 2 refund, 3 reset), then 41 bytes for each key:
+--   ARGV[1]  the verb (a byte: 0 take, 1 peek, 2 refund, 3 reset; and 4 more when no ring has more than 256 entries, so that
+--            all states are read at once), then 41 bytes for each key:
 --            algorithm (1), first four bytes of its states (4), limit or burst (4), cost (4), window (double), drain (4),
 --            unit debt (double), time that is given back to (double). Little-endian, times in us
 --
@@ -26,13 +27,13 @@ if not redis.REDIS_VERSION_NUM then -- before 7.0: replicate what was written, n
 end
 
 local call, read, write, sub = redis.call, struct.unpack, struct.pack, string.sub
-local floor, ceil = math.floor, math.ceil
+local floor, ceil, format = math.floor, math.ceil, string.format
 
 local WORD = 4294967296 -- 2^32
 local EXACT_MAX = 9007199254740992 -- 2^53
 local LIMIT_MAX = 16777216
 local WINDOW_MAX_US = 31622400000000
 local TIME_MAX_US = EXACT_MAX - 2 * WINDOW_MAX_US
-local WHOLE_MAX = 1048 -- bytes; a longer ring is not read and written as a whole
+local RING_MAX = 256 -- entries; a longer ring is not read and written as a whole
 local LEFT_OUT = 2147483648 -- the bit of the count that says that the newest entry of a ring is not stored
-local TAKE, PEEK, REFUND = 0, 1, 2
+local TAKE, REFUND, WHOLES = 0, 2, 4 -- verbs; WHOLES is added to one

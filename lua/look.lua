@@ -7,19 +7,31 @@ if now > TIME_MAX_US then
 	now = TIME_MAX_US
 end
 
-local arguments, n = ARGV[1], #KEYS
-local verb = arguments:byte()
+local keys, arguments = KEYS, ARGV[1]
+local n, verb, wholes = #keys, arguments:byte(), false
 
+if verb >= WHOLES then
+	verb, wholes = verb - WHOLES, true
+end
 if verb > REFUND then
-	call('DEL', unpack(KEYS))
+	call('DEL', unpack(keys))
 	return ''
 end
 
-local taking, denied, answers = verb == TAKE, false, ''
-local states, nexts, resets, befores -- of each key, when there are several or when giving back
+local taking, denied = verb == TAKE, false
+local answer, after_all, reset_all -- of the only key
+local several = n > 1 or verb == REFUND
+local states, answers, nexts, resets, befores -- of each key, when there are several or when giving back
 
-if n > 1 or verb == REFUND then
-	states, nexts, resets, befores = {}, {}, {}, {}
+if several then -- with room for ten: a table that grows costs more than one that is too large
+	states = n > 1 and wholes and call('MGET', unpack(keys))
+	answers = { '', '', '', '', '', '', '', '', '', '' }
+	nexts = { false, false, false, false, false, false, false, false, false, false }
+	resets = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+	if not states then
+		states = { false, false, false, false, false, false, false, false, false, false }
+	end
+	befores = verb == REFUND and {}
 end
 
 -- Takes: once; of several keys one of which denies, then as a peek. Refunds: before, and after.
@@ -29,19 +41,19 @@ repeat
 
 	again = false
 	for i = 1, n do
-		local algorithm, prefix, limit, cost, window, drain, unit, given = read('<BI4I4I4dI4dd', arguments, 41 * i - 39)
-		local ranged = algorithm == 1 and limit > 256 and verb ~= REFUND
-		local state
+		local algorithm, prefix, limit, cost, window = read('<BI4I4I4d', arguments, 41 * i - 39)
+		local ranged = not wholes and algorithm == 1 and limit > RING_MAX and verb ~= REFUND
+		local state = states and states[i]
 
-		if repeated then
-			state = states[i]
-		elseif ranged then
-			state = call('GETRANGE', KEYS[i], 0, WHOLE_MAX - 1)
-		else
-			state = call('GET', KEYS[i]) or ''
-		end
-		if states then
-			states[i] = state
+		if not state then
+			if ranged then
+				state = call('GETRANGE', keys[i], '0', '27')
+			else -- what MGET did not find may be there, and no string: an error then
+				state = call('GET', keys[i]) or ''
+			end
+			if states then
+				states[i] = state
+			end
 		end
 		if repeated and verb == REFUND then
 			state, cost = nexts[i] or state, 1
@@ -49,18 +61,21 @@ repeat
 
 		-- The state's own words: all algorithms have six. It counts as none when it is another algorithm's, or of
 		-- another tick.
-		local own, newest, word3, word4, word5 = false, 0, 0, 0, 0
+		local own, newest, word3, word4, word5, word6 = false, 0, 0, 0, 0, 0
+		local len = #state
 
-		if state ~= '' then
+		if len > 0 then
 			local first, low, high
 
-			if #state >= 24 then
+			if len >= 28 then
+				first, low, high, word3, word4, word5, word6 = read('<I4I4I4I4I4I4I4', state)
+			elseif len >= 24 then
 				first, low, high, word3, word4, word5 = read('<I4I4I4I4I4I4', state)
-			elseif #state >= 12 then
+			elseif len >= 12 then
 				first = read('<I4', state)
 			end
 			if first == prefix then
-				if #state < 24 then
+				if len < 24 then
 					return string.char(i)
 				end
 				own, newest = true, low + high * WORD

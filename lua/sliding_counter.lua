@@ -8,7 +8,7 @@
 				if #state < 28 then
 					return string.char(i)
 				end
-				start = word5 + read('<I4', state, 25) * WORD
+				start = word5 + word6 * WORD
 				if start > newest or newest - start >= WINDOW_MAX_US or count > LIMIT_MAX or before > LIMIT_MAX then
 					return string.char(i)
 				end

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 
-		-- sliding_log.lua: the ring. Up to WHOLE_MAX bytes it is read with one GET and written with one SET, as long as it
-		-- must be, with the oldest entry first and without the newest. Of a longer one what is needed is fetched, and an
+		-- sliding_log.lua: the ring. Up to RING_MAX entries it is read and written as a whole, as long as it must be, with
+		-- the oldest entry first and without the newest. Of a longer one what is needed is fetched, and an
 		-- allowed take writes the header and the new entries; so a take costs the same at every limit.
 		if algorithm == 1 then
 			local tick = (prefix - prefix % 65536) / 65536
@@ -9,12 +9,6 @@
 			local near, base = state, 25 -- entries at hand, and where the oldest begins
 
 			if own then
-				local len = #state
-
-				if ranged and len >= WHOLE_MAX then
-					len = call('STRLEN', key)
-					long = len > WHOLE_MAX
-				end
 				head, count, capacity = word3, word4, word5
 				if count >= LEFT_OUT then
 					count, left_out = count - LEFT_OUT, 1
@@ -22,13 +16,24 @@
 				if capacity == 0 or capacity > LIMIT_MAX or head >= capacity or count > capacity or count < left_out then
 					return string.char(i)
 				end
-				if floor((len - 24) / 4) < capacity and (head + count - left_out > floor((len - 24) / 4) or len % 4 ~= 0) then
+				if ranged and len == 28 then -- the beginning of a longer one
+					if head > 0 or count - left_out > RING_MAX then
+						len = call('STRLEN', key)
+						long = len > 24 + 4 * RING_MAX
+					end
+					if not long then
+						state = call('GET', key)
+						near, len = state, #state
+					end
+				end
+				local room = floor((len - 24) / 4)
+				if room < capacity and (head + count - left_out > room or len % 4 ~= 0) then
 					return string.char(i)
 				end
 				if long then
 					local past = head + 8 < capacity and head + 8 or capacity
 
-					near, base = call('GETRANGE', key, 24 + 4 * head, 23 + 4 * past), 1
+					near, base = call('GETRANGE', key, format('%d', 24 + 4 * head), format('%d', 23 + 4 * past)), 1
 				elseif head > 0 then
 					local past = head + count - left_out
 
@@ -64,9 +69,9 @@
 					elseif not long then
 						return (newest_tick - read('<I4', near, base + 4 * k)) % WORD
 					end
-					local index = (head + k) % capacity
+					local from = 24 + 4 * ((head + k) % capacity)
 
-					return (newest_tick - read('<I4', call('GETRANGE', key, 24 + 4 * index, 27 + 4 * index))) % WORD
+					return (newest_tick - read('<I4', call('GETRANGE', key, format('%d', from), format('%d', from + 3)))) % WORD
 				end
 			end
 			if search then -- by steps that double, then by halves; the first is known to be too old
@@ -98,27 +103,36 @@
 			remaining = live < limit and limit - live or 0
 			if taking and cost <= remaining then
 				local at_tick = ceil(at / tick)
-				local entries = cost > 1 and write('<I4', at_tick % WORD):rep(cost - 1) or ''
-				local last = left_out == 1 and live > 0 and write('<I4', newest_tick % WORD) or ''
+				local low, high = at % WORD, floor(at / WORD)
 
 				reset = at_tick * tick + window - now
 				if long and live > 0 and live + cost <= capacity then
 					local offset, past = 4 * ((head + stored) % capacity), 4 * capacity
 
-					entries = last .. entries .. write('<I4', at_tick % WORD)
-					after = { 24 + offset, sub(entries, 1, past - offset), 0,
-						write('<I4I4I4I4I4I4', prefix, at % WORD, floor(at / WORD), (head + expired) % capacity, live + cost,
+					local entries = (left_out == 1 and write('<I4', newest_tick % WORD) or '') ..
+						write('<I4', at_tick % WORD):rep(cost)
+					after = { format('%d', 24 + offset), sub(entries, 1, past - offset), '0',
+						write('<I4I4I4I4I4I4', prefix, low, high, (head + expired) % capacity, live + cost,
 							capacity) }
 					if offset + #entries > past then
-						after[5], after[6] = 24, sub(entries, 1 + past - offset)
+						after[5], after[6] = '24', sub(entries, 1 + past - offset)
 					end
 				else
 					if long and live > 0 then -- under a raised limit: the ring is laid anew
 						near = call('GET', key)
 						near, base = (sub(near, 25 + 4 * head, 24 + 4 * capacity) .. sub(near, 25, 24 + 4 * head)), 1
 					end
-					after = write('<I4I4I4I4I4I4', prefix, at % WORD, floor(at / WORD), 0, LEFT_OUT + live + cost, limit) ..
-						(live > left_out and sub(near, base + 4 * expired, base + 4 * stored - 1) or '') .. last .. entries
+					local old = live > left_out and sub(near, base + 4 * expired, base + 4 * stored - 1) or ''
+
+					count = LEFT_OUT + live + cost
+					if left_out == 0 or live == 0 then
+						after = write('<I4I4I4I4I4I4', prefix, low, high, 0, count, limit) .. old
+					else
+						after = write('<I4I4I4I4I4I4c0I4', prefix, low, high, 0, count, limit, old, newest_tick % WORD)
+					end
+					if cost > 1 then
+						after = after .. write('<I4', at_tick % WORD):rep(cost - 1)
+					end
 				end
 			else
 				if cost > limit then

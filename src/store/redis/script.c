@@ -16,6 +16,8 @@ enum {
 	VERB_PEEK = 1,
 	VERB_REFUND = 2,
 	VERB_RESET = 3,
+	WHOLES = 4,
+	RING_MAX = 256,
 	FLAG_ALLOWED = 1,
 	FLAG_WAS_DENYING = 2,
 	HEARTBEAT_LEN = 12,
@@ -90,6 +92,16 @@ static bool carried(redis_takes takes, unsigned i)
 	return (takes >> i & 1) != 0;
 }
 
+/* Then their states are read as a whole, all at once. */
+static bool rings_are_short(const struct store_op *op, redis_takes takes)
+{
+	for (unsigned i = 0; i < op->n; i++)
+		if (carried(takes, i) && op->takes[i].policy->algorithm == SLUICE_SLIDING_LOG &&
+		    op->takes[i].policy->burst > RING_MAX)
+			return false;
+	return true;
+}
+
 void redis_script_call(struct redis_buffer *to, const char *prefix, const struct store_op *op, redis_takes takes,
                        bool text)
 {
@@ -97,7 +109,7 @@ void redis_script_call(struct redis_buffer *to, const char *prefix, const struct
 	size_t prefix_len = strlen(prefix);
 	uint8_t arguments[1 + POLICY_LEN * STORE_TAKES_MAX], *at = arguments;
 
-	*at++ = verb_byte(op->verb);
+	*at++ = (uint8_t)(verb_byte(op->verb) + (op->verb != STORE_RESET && rings_are_short(op, takes) ? WHOLES : 0));
 	redis_command_begin(to, 4 + n);
 	redis_command_text(to, text ? "EVAL" : "EVALSHA");
 	if (text)
