@@ -84,15 +84,16 @@ class Server:
 
 
 def sluice(build, name, limit, *, log="off", trusted=False, deny=False, links="sqlite:sluice.db",
-           limiter="memory:"):
+           limiter="memory:", config=""):
+    """@param limit  None: as told in `config`, which is YAML that is added to the file."""
     port = free_port()
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
         if trusted:
             file.write("trusted_proxies: [127.0.0.0/8]\n")
-        file.write(f"log: {{access: {log}, access_file: access.log}}\n")
+        file.write(f"log: {{access: {log}, access_file: access.log}}\n{config}")
     server = Server(name, [os.path.join(build, "sluice"), "serve", "--config", file.name, "--listen",
-                           f"127.0.0.1:{port}", "--threads", "1", "--limit", limit, "--links", links,
-                           "--limiter", limiter], port, "/")
+                           f"127.0.0.1:{port}", "--threads", "1", *(["--limit", limit] if limit else []),
+                           "--links", links, "--limiter", limiter], port, "/")
     os.unlink(file.name)
     status, body, _ = ask(port, "POST", "/shorten", f"url={URL}",
                           {"Content-Type": "application/x-www-form-urlencoded", "X-Forwarded-For": "203.0.113.1"})

@@ -186,4 +186,5 @@ def main():
             bench(os.path.abspath(args.build), args)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -5,9 +5,9 @@
 --
 --   KEYS     the states, all in one slot
 --   ARGV[1]  the verb (a byte: 0 take, 1 peek, 2 refund, 3 reset; and 4 more when no ring has more than 256 entries, so that
---            all states are read at once), then 41 bytes for each key:
---            algorithm (1), first four bytes of its states (4), limit or burst (4), cost (4), window (double), drain (4),
---            unit debt (double), time that is given back to (double). Little-endian, times in us
+--            all states are read at once), then for each key: algorithm (1), first four bytes of its states (4), limit or
+--            burst (4), cost (4), window (double); of a bucket: drain (4), unit debt (double); of a refund: time that is
+--            given back to (double). Little-endian, times in us
 --
 -- The answer is one string, 29 bytes for each key: flags (1: the take is allowed; 2: refund: was denying before),
 -- remaining (4), retry after (double, -1: never), reset after (double), decided for (double). To a reset it is empty. One

@@ -21,51 +21,59 @@
 			end
 			answer = write('<BI4ddd', flags, remaining, retry, reset, at)
 			if several then
-				answers[i], resets[i], nexts[i] = answer, reset, after or nexts[i]
+				local state = after or nexts[i]
+
+				answers[i], resets[i] = answer, reset
+				if ring then
+					rings = rings or {}
+					rings[i] = ring
+				elseif state then
+					sets[m + 1], sets[m + 2] = keys[i], state
+					m = m + 2
+				end
 			else
-				after_all, reset_all = after, reset
+				after_all, ring_all, reset_all = after, ring, reset
 			end
 		end
 	end
 	if denied and n > 1 then
-		taking, denied, again, nexts = false, false, true, {}
+		taking, denied, again, rings, m = false, false, true, nil, 0
 	end
 until not again
 
 -- A key lives until its state is empty, and one to two seconds longer. Numbers are made strings here: Redis writes them
 -- with 17 digits, which takes three times as long.
 if not several then
-	if type(after_all) ~= 'table' then
-		if after_all then
-			call('SET', keys[1], after_all, 'PX', format('%d000', floor(reset_all / 1000000) + 2))
-		end
+	if not after_all then
+		return answer
+	elseif not ring_all then
+		call('SET', keys[1], after_all, 'PX', format('%d000', floor(reset_all / 1000000) + 2))
 		return answer
 	end
-	answers, nexts, resets = { answer }, { after_all }, { reset_all }
+	answers, resets, rings, m = { answer }, { reset_all }, { ring_all }, 0
 end
 
+if m > 0 then
+	call('MSET', unpack(sets, 1, m))
+end
 if taking or verb == REFUND then
-	local sets, m = { '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '' }, 0
+	local second, text
 
 	for i = 1, n do
-		if type(nexts[i]) == 'string' then
-			sets[m + 1], sets[m + 2] = keys[i], nexts[i]
-			m = m + 2
-		end
-	end
-	if m > 0 then
-		call('MSET', unpack(sets, 1, m))
-	end
-	for i = 1, n do
-		local state = nexts[i]
+		local ring = rings and rings[i]
 
-		if state then
-			if type(state) == 'table' then
-				for k = 1, #state, 2 do
-					call('SETRANGE', keys[i], state[k], state[k + 1])
-				end
+		if ring then
+			for k = 1, #ring, 2 do
+				call('SETRANGE', keys[i], ring[k], ring[k + 1])
 			end
-			call(EXPIRE, keys[i], format('%d000', floor((expire_from + resets[i]) / 1000000) + 2))
+		end
+		if taking or nexts[i] then
+			local ends = floor((expire_from + resets[i]) / 1000000) + 2
+
+			if ends ~= second then
+				second, text = ends, format('%d000', ends)
+			end
+			call(EXPIRE, keys[i], text)
 		end
 	end
 end

@@ -19,29 +19,32 @@ if verb > REFUND then
 end
 
 local taking, denied = verb == TAKE, false
-local answer, after_all, reset_all -- of the only key
+local answer, after_all, ring_all, reset_all -- of the only key
 local several = n > 1 or verb == REFUND
-local states, answers, nexts, resets, befores -- of each key, when there are several or when giving back
+local states, answers, resets, nexts, befores, rings -- of each key, when there are several or when giving back
+local sets, m -- keys and their states afterwards, how many both
 
 if several then -- with room for ten: a table that grows costs more than one that is too large
 	states = n > 1 and wholes and call('MGET', unpack(keys))
 	answers = { '', '', '', '', '', '', '', '', '', '' }
-	nexts = { false, false, false, false, false, false, false, false, false, false }
 	resets = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 	if not states then
 		states = { false, false, false, false, false, false, false, false, false, false }
 	end
-	befores = verb == REFUND and {}
+	nexts, befores = {}, {}
+	sets, m = { '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '' }, 0
 end
 
 -- Takes: once; of several keys one of which denies, then as a peek. Refunds: before, and after.
 local again = false
 repeat
-	local repeated = again
+	local repeated, place = again, 2
 
 	again = false
 	for i = 1, n do
-		local algorithm, prefix, limit, cost, window = read('<BI4I4I4d', arguments, 41 * i - 39)
+		local algorithm, prefix, limit, cost, window
+
+		algorithm, prefix, limit, cost, window, place = read('<BI4I4I4d', arguments, place)
 		local ranged = not wholes and algorithm == 1 and limit > RING_MAX and verb ~= REFUND
 		local state = states and states[i]
 
@@ -92,6 +95,7 @@ repeat
 		end
 
 		-- Each branch sets what a peek shows; when taking, and the cost may pass, `reset` as it is after the take, and
-		-- `after`, the state then.
+		-- `after`, the state then, or `ring`, what is written of it: places and bytes.
 		local at = now > newest and now or newest
-		local remaining, retry, reset, after = 0, 0, 0
+		local remaining, retry, reset, after, ring = 0, 0, 0
+		local drain, unit -- of a bucket

@@ -2,11 +2,12 @@
 
 		-- refund.lua: the state after giving back, or nothing when there is nothing to give back. The state is known to be
 		-- sound. The functions are made here, and not for takes.
-		local refunded = false
+		local refunded, given = false
 
+		if verb == REFUND then
+			given, place = read('<d', arguments, place)
+		end
 		if verb == REFUND and not repeated and own then
-			local given = read('<d', arguments, 41 * i - 6)
-
 			-- From the back, as that is where refunds find their units; the entries of one tick are alike.
 			local function refund_log(state, prefix, cost, window, given)
 				local tick = (prefix - prefix % 65536) / 65536
@@ -95,8 +96,6 @@
 			elseif algorithm == 3 then
 				refunded = refund_window(state, cost, given)
 			else
-				local drain, unit = read('<I4d', arguments, 41 * i - 18)
-
 				refunded = refund_bucket(state, cost, limit, drain, unit, given)
 			end
 		end

@@ -26,8 +26,8 @@
 						near, len = state, #state
 					end
 				end
-				local room = floor((len - 24) / 4)
-				if room < capacity and (head + count - left_out > room or len % 4 ~= 0) then
+				local room = len - 24
+				if room < 4 * capacity and (4 * (head + count - left_out) > room or len % 4 ~= 0) then
 					return string.char(i)
 				end
 				if long then
@@ -46,18 +46,20 @@
 			end
 
 			local stored = count - left_out
-			local newest_tick = ceil(newest / tick)
+			local newest_tick = tick == 1 and newest or ceil(newest / tick)
 			local ends = newest_tick * tick + window
-			local live_age = ends > at and ceil((ends - at) / tick) or 0
+			local live_age = ends <= at and 0 or tick == 1 and ends - at or ceil((ends - at) / tick)
 			local expired, probes, age_of = 0, stored < 4 and stored or 4
 
-			if long and probes > floor(#near / 4) then
+			if head == 0 and stored > 0 and (newest_tick - word6) % WORD < live_age then -- not even the oldest
+				probes = 0
+			elseif long and probes > floor(#near / 4) then
 				probes = floor(#near / 4)
 			end
 			while expired < probes and (newest_tick - read('<I4', near, base + 4 * expired)) % WORD >= live_age do
 				expired = expired + 1
 			end
-			local search = expired == probes and expired < stored
+			local search = expired == probes and expired > 0 and expired < stored
 			if expired == stored and left_out == 1 and live_age == 0 then
 				expired = count
 			end
@@ -102,8 +104,9 @@
 			local live = count - expired
 			remaining = live < limit and limit - live or 0
 			if taking and cost <= remaining then
-				local at_tick = ceil(at / tick)
-				local low, high = at % WORD, floor(at / WORD)
+				local at_tick = tick == 1 and at or ceil(at / tick)
+				local low = at % WORD
+				local high = (at - low) / WORD
 
 				reset = at_tick * tick + window - now
 				if long and live > 0 and live + cost <= capacity then
@@ -111,11 +114,11 @@
 
 					local entries = (left_out == 1 and write('<I4', newest_tick % WORD) or '') ..
 						write('<I4', at_tick % WORD):rep(cost)
-					after = { format('%d', 24 + offset), sub(entries, 1, past - offset), '0',
+					after, ring = '', { format('%d', 24 + offset), sub(entries, 1, past - offset), '0',
 						write('<I4I4I4I4I4I4', prefix, low, high, (head + expired) % capacity, live + cost,
 							capacity) }
 					if offset + #entries > past then
-						after[5], after[6] = '24', sub(entries, 1 + past - offset)
+						ring[5], ring[6] = '24', sub(entries, 1 + past - offset)
 					end
 				else
 					if long and live > 0 then -- under a raised limit: the ring is laid anew

@@ -2,7 +2,7 @@
 
 		-- token_bucket.lua: the bucket as a meter of what is owed. `limit` is the burst.
 		else
-			local drain, unit = read('<I4d', arguments, 41 * i - 18)
+			drain, unit, place = read('<I4d', arguments, place)
 			local old, debt = word3, word4 + word5 * WORD
 
 			if not own then

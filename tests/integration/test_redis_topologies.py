@@ -33,8 +33,8 @@ def statuses(servers, n, source=None):
 
 
 # What operations.md tells to grant.
-RIGHTS = ["~rate_limit:*", "-@all", "+evalsha", "+eval", "+script|load", "+get", "+getrange", "+set", "+setrange",
-          "+strlen", "+del", "+pexpire", "+time", "+zadd", "+zrem", "+zcard", "+zrangebyscore", "+zremrangebyscore", "+ping", "+info",
+RIGHTS = ["~rate_limit:*", "-@all", "+evalsha", "+eval", "+script|load", "+get", "+mget", "+getrange", "+set", "+mset",
+          "+setrange", "+strlen", "+del", "+pexpire", "+pexpireat", "+time", "+zadd", "+zrem", "+zcard", "+zrangebyscore", "+zremrangebyscore", "+ping", "+info",
           "+client|setname"]
 
 

@@ -10,7 +10,7 @@
 
 /* As in lua/begin.lua. */
 enum {
-	POLICY_LEN = 41,
+	POLICY_MAX = 41,
 	ANSWER_LEN = 29,
 	VERB_TAKE = 0,
 	VERB_PEEK = 1,
@@ -82,9 +82,9 @@ static uint8_t *put_take(uint8_t *at, const struct store_take *take, enum store_
 	at = put32(at, policy->burst);
 	at = put32(at, take->cost);
 	at = put_double(at, policy->window_us);
-	at = put32(at, policy->drain);
-	at = put_double(at, policy->unit_debt);
-	return put_double(at, verb == STORE_REFUND ? take->decision.at_us : 0);
+	if (policy->algorithm == SLUICE_TOKEN_BUCKET)
+		at = put_double(put32(at, policy->drain), policy->unit_debt);
+	return verb == STORE_REFUND ? put_double(at, take->decision.at_us) : at;
 }
 
 static bool carried(redis_takes takes, unsigned i)
@@ -107,7 +107,7 @@ void redis_script_call(struct redis_buffer *to, const char *prefix, const struct
 {
 	unsigned n = (unsigned)__builtin_popcount(takes);
 	size_t prefix_len = strlen(prefix);
-	uint8_t arguments[1 + POLICY_LEN * STORE_TAKES_MAX], *at = arguments;
+	uint8_t arguments[1 + POLICY_MAX * STORE_TAKES_MAX], *at = arguments;
 
 	*at++ = (uint8_t)(verb_byte(op->verb) + (op->verb != STORE_RESET && rings_are_short(op, takes) ? WHOLES : 0));
 	redis_command_begin(to, 4 + n);

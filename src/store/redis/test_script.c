@@ -53,24 +53,18 @@ static void test_call(void **state)
 	struct sluice_policy policy = policy_of(SLUICE_SLIDING_LOG, 10, 60000000, 0);
 	struct store_op op = op_of(STORE_TAKE, &policy, 3);
 	struct redis_buffer call = { 0 };
-	/* Algorithm, prefix, limit, cost, window (60e6 is 0x418C9C3800000000), drain, unit debt, time. */
-	static const char want[] = "\0"
+	/* Algorithm, prefix, limit, cost, window (60e6 is 0x418C9C3800000000). */
+	static const char want[] = "\4"
 				   "\1"
 				   "\1\1\1\0"
 				   "\12\0\0\0"
 				   "\1\0\0\0"
 				   "\0\0\0\0\x38\x9c\x8c\x41"
-				   "\0\0\0\0"
-				   "\0\0\0\0\0\0\0\0"
-				   "\0\0\0\0\0\0\0\0"
 				   "\1"
 				   "\1\1\1\0"
 				   "\12\0\0\0"
 				   "\3\0\0\0"
-				   "\0\0\0\0\x38\x9c\x8c\x41"
-				   "\0\0\0\0"
-				   "\0\0\0\0\0\0\0\0"
-				   "\0\0\0\0\0\0\0\0";
+				   "\0\0\0\0\x38\x9c\x8c\x41";
 	char head[128];
 	int len;
 
@@ -79,7 +73,7 @@ static void test_call(void **state)
 	               "*6\r\n$7\r\nEVALSHA\r\n$40\r\n%s\r\n$1\r\n2\r\n$7\r\np:a:{x}\r\n$7\r\np:c:{x}\r\n",
 	               redis_script_sha());
 	assert_memory_equal(call.bytes, head, (size_t)len);
-	assert_memory_equal(arguments_of(&call, 83), want, 83);
+	assert_memory_equal(arguments_of(&call, 43), want, 43);
 	redis_buffer_free(&call);
 }
 
@@ -95,7 +89,7 @@ static void test_call_bucket_and_refund(void **state)
 	redis_script_call(&call, "", &op, 1, true);
 	assert_memory_equal(call.bytes, "*5\r\n$4\r\nEVAL\r\n", 14);
 	arguments = arguments_of(&call, 42);
-	assert_memory_equal(arguments, "\2\4\1\4\0\0\3\0\0\0\1\0\0\0", 14);
+	assert_memory_equal(arguments, "\6\4\1\4\0\0\3\0\0\0\1\0\0\0", 14);
 	memcpy(&number, arguments + 14, sizeof number);
 	assert_true(number == 1000);
 	assert_memory_equal(arguments + 22, "\1\0\0\0", 4); /* 10 / gcd(10, 1000) */
@@ -104,6 +98,34 @@ static void test_call_bucket_and_refund(void **state)
 	memcpy(&number, arguments + 34, sizeof number);
 	assert_true(number == 9007199254740991.0);
 	redis_buffer_free(&call);
+}
+
+/* A ring that may be long is not read with the others. */
+static void test_call_wholes(void **state)
+{
+	static const struct {
+		enum sluice_algorithm algorithm;
+		uint32_t limit;
+		char verb;
+	} cases[] = { { SLUICE_SLIDING_LOG, 256, 4 },
+		      { SLUICE_SLIDING_LOG, 257, 0 },
+		      { SLUICE_SLIDING_COUNTER, 10000, 4 },
+		      { SLUICE_FIXED_WINDOW, 10000, 4 } };
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct sluice_policy small = policy_of(SLUICE_SLIDING_LOG, 1, 60000000, 0);
+		struct sluice_policy policy = policy_of(cases[i].algorithm, cases[i].limit, 60000000, 0);
+		struct store_op op = op_of(STORE_TAKE, &small, 3);
+		struct redis_buffer call = { 0 };
+
+		op.takes[1].policy = &policy;
+		redis_script_call(&call, "", &op, 7, false);
+		assert_int_equal(*arguments_of(&call, 64), cases[i].verb);
+		redis_buffer_free(&call);
+		redis_script_call(&call, "", &op, 5, false); /* without it */
+		assert_int_equal(*arguments_of(&call, 43), 4);
+		redis_buffer_free(&call);
+	}
 }
 
 static void test_call_reset(void **state)
@@ -279,6 +301,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_call),
 		cmocka_unit_test(test_call_bucket_and_refund),
+		cmocka_unit_test(test_call_wholes),
 		cmocka_unit_test(test_call_reset),
 		cmocka_unit_test(test_reply),
 		cmocka_unit_test(test_refund_of_a_denying_state),
