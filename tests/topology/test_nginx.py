@@ -125,7 +125,7 @@ def test_connections_to_the_servers_are_kept(front):
 def in_flight(front):
     """A function that sends a request that web-1 has received and not read, and returns its future."""
     def send(method, **request):
-        front.webs[1].signal(19)  # SIGSTOP: the system still takes connections and bytes in
+        front.webs[1].pause()
         target = {"target": LB, "method": method, "path": "/shorten" if method == "POST" else "/", **request}
         both = [front.load.start(front.load.shoot(**target)) for _ in range(2)]  # in turn: one goes to each server
         wait_until(lambda: any(one.done() for one in both) and waiting_for(front, "web-1") > 0,

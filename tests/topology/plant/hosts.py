@@ -49,6 +49,18 @@ class WebServer(Sluice):
         super().start()
         self.address = (self.plant.network.address(self.host), 80)
 
+    def pause(self):
+        """SIGSTOP, and waits until no thread runs any more. The system still takes connections and bytes in."""
+        self.signal(signal.SIGSTOP)
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
+        wait_until(lambda: all(b") T " in (task / "stat").read_bytes() for task in tasks.iterdir()),
+                   what=f"{self.host} to stand still")
+
+    def finish(self):
+        if self.alive():
+            self.signal(signal.SIGCONT)
+        return super().finish()
+
     def wait_until_ready(self):
         wait_until(lambda: self.get("/readyz").status == 200, what=f"{self.host} to be ready")
 
