@@ -5,7 +5,7 @@
 usage: tests/run.py BUILD-FOLDER [--plant] [pytest arguments]
 
 First the tests that Meson knows (unit, conformance, fuzz corpora, install), then the system tests in tests/integration
-and tests/topology (these need root) against BUILD-FOLDER/sluice; --plant runs tests/topology alone. Each case of a
+and tests/topology (these need root, or sudo) against BUILD-FOLDER/sluice; --plant runs tests/topology alone. Each case of a
 cmocka program counts by itself. A program that crashes counts as one failure beside the cases that it did not get to.
 
 The last line is `N passed, N failed, N skipped`. The exit status is 1 when a test failed or none passed.
@@ -151,12 +151,23 @@ def count_junit(path):
     return Counts(found.count("passed"), found.count("failed"), found.count("skipped"))
 
 
+def as_root(path, env):
+    """What to put before a command that runs the tests of a file: network namespaces need root. Without sudo nothing; the
+    tests then fail and say why."""
+    if os.path.basename(os.path.dirname(path)) != "topology" or os.geteuid() == 0:
+        return []
+    if subprocess.run(["sh", "-c", "sudo -n true"], capture_output=True, check=False).returncode != 0:
+        return []
+    passed_on = ("SLUICE_BUILD", "SLUICE_SOAK", "PYTHONDONTWRITEBYTECODE", *SANITIZERS)
+    return ["sudo", "-n", "env", *(f"{name}={env[name]}" for name in passed_on if name in env)]
+
+
 def run_file(path, env, arguments):
     """One file of system tests. Returns its counts; what pytest says is shown when something is wrong."""
-    name = os.path.basename(path)
+    name, sudo = os.path.basename(path), as_root(path, env)
     with tempfile.TemporaryDirectory(prefix="sluice-tests-") as folder:
         junit = os.path.join(folder, "junit.xml")
-        command = [sys.executable, "-m", "pytest", "-q", "-rfEs", "--tb=short", "-p", "no:cacheprovider", "-o",
+        command = [*sudo, sys.executable, "-m", "pytest", "-q", "-rfEs", "--tb=short", "-p", "no:cacheprovider", "-o",
                    "faulthandler_timeout=300", f"--basetemp={folder}/tmp", f"--junitxml={junit}", path, *arguments]
         began = time.monotonic()
         try:
@@ -167,6 +178,8 @@ def run_file(path, env, arguments):
             output = error.stdout or b""
             output = output if isinstance(output, str) else output.decode(errors="replace")
             status, output = -1, f"{output}\nFAILED: {name} was not done after {FILE_LIMIT_S} s"
+        if sudo:
+            subprocess.run([*sudo, "rm", "-rf", f"{folder}/tmp"], check=False)
         counts = count_junit(junit) if os.path.exists(junit) else Counts(failed=1)  # it died before it could tell
     if status == NOTHING_TO_RUN and arguments:  # the arguments chose tests of other files
         return counts
