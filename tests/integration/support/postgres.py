@@ -54,6 +54,18 @@ def as_user():
     return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
 
 
+def in_folder(folder):
+    """Process ids of those that work in a folder, as every process of PostgreSQL does in that of its data."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and os.readlink(f"/proc/{entry}/cwd") == os.path.realpath(folder):
+                found.append(int(entry))
+        except OSError:  # it has ended
+            pass
+    return found
+
+
 class Postgres:
     """One database cluster with user `sluice` (a superuser is `postgres`) and database `urldb`.
 
@@ -158,10 +170,21 @@ class Postgres:
         self.process = None
 
     def kill(self):
-        """kill -9 of all its processes. What the next start needs to know of them is removed with them."""
+        """kill -9 of all its processes. One that was forked while they were being listed is found by its folder; and the
+        next start refuses while any of them has not let go of the shared memory."""
         self.signal_all(signal.SIGKILL)
         self.process.wait(LIMIT_S)
         self.process = None
+        wait_until(self._all_gone, what="the end of PostgreSQL's processes")
+
+    def _all_gone(self):
+        left = in_folder(self.data)
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return not left
 
     def restart(self):
         self.stop()
