@@ -274,6 +274,17 @@ static void answer_row(struct pg_session *session, struct pg_batch *batch, int r
 		answer_create(session, batch, item, row);
 }
 
+/* Rows collide, though the code was drawn 16 times: it is their ids. */
+static void note_exhausted(struct pg_session *session)
+{
+	pg_note(session->store, LINKS_CREATE, -EEXIST,
+	        "every new row meets one that is there: the sequence of ids is behind the table, as a copy or "
+	        "replication "
+	        "may leave it; as owner of the tables run: SELECT setval(pg_get_serial_sequence('links', 'id'), "
+	        "max(id)) "
+	        "FROM links");
+}
+
 static void finish_creates(struct pg_session *session, struct pg_batch *batch)
 {
 	session->store->commits++;
@@ -285,10 +296,12 @@ static void finish_creates(struct pg_session *session, struct pg_batch *batch)
 
 		if (batch->items[i].found)
 			continue;
-		if ((op->store_tries & ~ALONE) < TRIES_MAX)
+		if ((op->store_tries & ~ALONE) < TRIES_MAX) {
 			pg_session_again(session, op);
-		else
+		} else {
+			note_exhausted(session);
 			pg_session_fail(session, op, -EIO);
+		}
 	}
 }
 
