@@ -27,10 +27,11 @@
 /* How long the start waits for the first attempt to reach the database. */
 #define FIRST_TRY_S 10
 
-/* Whether what the cache has may be served. Without the database there is nothing better. */
+/* Whether what the cache has may be served. While nobody listens for changes who can ask does. Without the database
+ * there is nothing better. */
 static bool is_trusted(const struct pg_store *store, const struct pg_session *session, uint32_t mark)
 {
-	return mark == store->epoch || session->link == NULL || !store->up;
+	return (mark == store->epoch && store->up) || session->link == NULL;
 }
 
 static int answer_now(struct links_op *op, enum links_outcome outcome)

@@ -206,13 +206,15 @@ static void adopt(struct pg_session *session, PGconn *conn)
 	pthread_mutex_unlock(&session->store->lock);
 }
 
-static PGconn *take_incoming(struct pg_session *session)
+static PGconn *take_incoming(struct pg_session *session, bool *silent)
 {
 	PGconn *conn;
 
 	pthread_mutex_lock(&session->store->lock);
 	conn = session->incoming;
 	session->incoming = NULL;
+	*silent = session->silent;
+	session->silent = false;
 	pthread_mutex_unlock(&session->store->lock);
 	return conn;
 }
@@ -220,10 +222,13 @@ static PGconn *take_incoming(struct pg_session *session)
 static void on_news(uv_async_t *news)
 {
 	struct pg_session *session = news->data;
-	PGconn *conn = take_incoming(session);
+	bool silent;
+	PGconn *conn = take_incoming(session, &silent);
 
 	if (conn != NULL)
 		adopt(session, conn);
+	else if (silent && session->link != NULL)
+		pg_session_lost(session, -ETIMEDOUT, "the database is silent");
 }
 
 static void init_queue(struct pg_queue *queue)

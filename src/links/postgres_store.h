@@ -18,7 +18,8 @@
  *     `epoch` in the cache, and are served from there.
  *  2. When the keeper has lost its connection and has a new one, changes may have been missed: it raises the epoch.
  * Links with an older mark are asked for again before they are served, each once.
- *  3. While the database is away, all that is in the cache is served.
+ *  3. While the keeper has no connection, a loop thread that has one asks for every link; what it can't get an answer
+ * for, and all that a thread without a connection is asked for, is served from the cache.
  *  4. A link that was read before a change may arrive after the news of it. So who puts a link into the cache compares
  *     `changes` with what it was when the question left, after the put; and who brings the news raises it before
  *     he removes. One of the two takes the old link out.
@@ -104,6 +105,7 @@ struct pg_session {
 	/* Under store->lock: */
 	bool attached;
 	bool wants;       /* a connection */
+	bool silent;      /* the database, so the keeper found: the one that it has is not worth asking */
 	bool failed;      /* the last attempt */
 	PGconn *incoming; /* for it to take over */
 	char lost_why[PG_WHY_MAX];
