@@ -59,11 +59,14 @@ static PQconninfoOption *settings_of(const char *uri)
 	return options;
 }
 
+/* A connect_timeout of 0 is for ever, and who waits so long can't stop. */
 static bool is_set(const PQconninfoOption *options, const char *keyword)
 {
+	bool number = strcmp(keyword, "connect_timeout") == 0;
+
 	for (; options != NULL && options->keyword != NULL; options++) {
 		if (strcmp(options->keyword, keyword) == 0)
-			return options->val != NULL && options->val[0] != '\0';
+			return options->val != NULL && options->val[0] != '\0' && !(number && atoi(options->val) <= 0);
 	}
 	return false;
 }
@@ -84,6 +87,8 @@ PGconn *pg_connect(const char *uri, char *why, size_t why_size)
 	PGconn *conn;
 	int n = 0;
 
+	keywords[n] = "dbname";
+	values[n++] = uri;
 	for (size_t i = 0; i < DEFAULTS; i++) {
 		if (is_set(options, defaults[i].keyword))
 			continue;
@@ -91,8 +96,6 @@ PGconn *pg_connect(const char *uri, char *why, size_t why_size)
 		values[n++] = defaults[i].value;
 	}
 	PQconninfoFree(options);
-	keywords[n] = "dbname";
-	values[n++] = uri;
 	keywords[n] = "client_encoding";
 	values[n++] = "UTF8";
 	keywords[n] = values[n] = NULL;

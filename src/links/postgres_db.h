@@ -14,6 +14,12 @@
 
 #define PG_WHY_MAX 512
 
+/* A statement that keeps commits durable whatever others are content with, also when that is changed while the session
+ * lasts: a value of its own, which is the one in force, or `on` where that is `off`. */
+#define PG_SET_DURABLE                                                                                                 \
+	"SELECT set_config('synchronous_commit', CASE s WHEN 'off' THEN 'on' ELSE s END, false)"                       \
+	" FROM current_setting('synchronous_commit') AS s;"
+
 /**
  * Connects as libpq does with this URI, its environment and its files. What none of them says gets our defaults:
  * application_name, connect_timeout (2 s a host), TCP keep-alive and tcp_user_timeout, so that a connection whose other

@@ -82,17 +82,16 @@ static const char statements[] =
 	" SELECT url_sha256, code, disabled FROM links WHERE url_sha256 = ANY ($1);";
 
 /* The database gives up a little before we do, so that a slow statement costs an answer and not the connection; and
- * what it has not given up is not left behind there when we go. An operator who has turned synchronous_commit
- * off for other work gets it back for links. */
+ * what it has not given up is not left behind there when we go. A session that was ended for being idle could
+ * meet a request; PostgreSQL 12 and 13 do not know that setting. */
 static int set_up(const struct keeper *k, PGconn *conn, uint64_t timeout_us, char *why, size_t why_size)
 {
-	char sql[sizeof settings + 256];
+	char sql[sizeof settings + sizeof PG_SET_DURABLE + 160];
 
 	snprintf(sql, sizeof sql,
-	         "%sSET statement_timeout = %" PRIu64 ";"
-	         "SELECT set_config('synchronous_commit', 'on', false)"
-	         " WHERE current_setting('synchronous_commit') = 'off'",
-	         settings, timeout_us * 9 / 10 / 1000);
+	         "%s%sSET statement_timeout = %" PRIu64 ";"
+	         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'",
+	         settings, PG_SET_DURABLE, timeout_us * 9 / 10 / 1000);
 	return pg_run(conn, sql, k->store->patience_us, why, why_size);
 }
 
@@ -196,11 +195,25 @@ static void replace_sessions(struct keeper *k)
 
 /* Its own connection. */
 
+/* Loop threads need not find out themselves, each with requests that wait as long as they may. */
+static void tell_silent(struct pg_store *store)
+{
+	pthread_mutex_lock(&store->lock);
+	for (uint32_t i = 0; i < store->threads; i++) {
+		store->session[i].silent = store->session[i].attached;
+		if (store->session[i].attached)
+			uv_async_send(&store->session[i].news);
+	}
+	pthread_mutex_unlock(&store->lock);
+}
+
 static void went_away(struct keeper *k, enum pg_state state, const char *why)
 {
 	PQfinish(k->conn);
 	k->conn = NULL;
 	k->store->up = false;
+	if (pg_timed_out(why))
+		tell_silent(k->store);
 	/* Who opens the store gives up on a refusal, and says why himself. */
 	if (!k->told && !(state == PG_REFUSED && k->store->state == PG_TRYING)) {
 		log_error(
@@ -223,6 +236,12 @@ static void warn_of_settings(const struct keeper *k)
 		log_warn(
 			"links: %s has fsync off: links that were answered are lost when its machine fails; turn it on",
 			k->where);
+	PQclear(result);
+	result = pg_schema_silent_triggers(k->conn, k->store->patience_us);
+	if (result != NULL && !PQgetisnull(result, 0, 0))
+		log_warn("links: %s: on table links these triggers are missing or disabled: %s; what is changed by SQL "
+		         "stays in the caches of servers; enable them (ALTER TABLE links ENABLE TRIGGER NAME)",
+		         k->where, PQgetvalue(result, 0, 0));
 	PQclear(result);
 }
 

@@ -13,7 +13,13 @@
 
 #include "links/postgres_db.h"
 
+/* To look takes no time, unless somebody has locked the tables: not worth waiting for, as who waits can't stop. */
+#define LOOK_TIMEOUT_US UINT64_C(2500000)
+#define LOOK_STATEMENT_TIMEOUT "2000ms"
+
+/* To make or change tables may take longer. */
 #define STEP_TIMEOUT_US UINT64_C(60000000)
+#define STEP_STATEMENT_TIMEOUT "59s"
 
 #define TEXT_OF(number) TEXT_OF_(number)
 #define TEXT_OF_(number) #number
@@ -117,7 +123,7 @@ static bool is_true(const PGresult *result, int column)
 static int read_version(const struct schema *s, int *version, char *reason)
 {
 	PGresult *result = pg_exec(s->conn, "SELECT max(version) FROM sluice_schema", 0, NULL, NULL, NULL,
-	                           STEP_TIMEOUT_US, reason, PG_WHY_MAX);
+	                           LOOK_TIMEOUT_US, reason, PG_WHY_MAX);
 
 	*version = result != NULL && PQntuples(result) == 1 ? atoi(PQgetvalue(result, 0, 0)) : 0;
 	PQclear(result);
@@ -128,7 +134,7 @@ static int look(const struct schema *s, struct found *found, char *reason)
 {
 	static const char sql[] = "SELECT to_regclass('sluice_schema') IS NOT NULL, to_regclass('links') IS NOT NULL,"
 				  " coalesce(has_table_privilege(to_regclass('sluice_schema'), 'SELECT'), false)";
-	PGresult *result = pg_exec(s->conn, sql, 0, NULL, NULL, NULL, STEP_TIMEOUT_US, reason, PG_WHY_MAX);
+	PGresult *result = pg_exec(s->conn, sql, 0, NULL, NULL, NULL, LOOK_TIMEOUT_US, reason, PG_WHY_MAX);
 
 	memset(found, 0, sizeof *found);
 	if (result == NULL)
@@ -173,7 +179,7 @@ static enum pg_schema_result check_rights(const struct schema *s)
 		"   AND has_table_privilege('link_clicks', 'UPDATE')"
 		" FROM unnest(ARRAY['links', 'link_clicks']) AS t";
 	char reason[PG_WHY_MAX];
-	PGresult *result = pg_exec(s->conn, sql, 0, NULL, NULL, NULL, STEP_TIMEOUT_US, reason, sizeof reason);
+	PGresult *result = pg_exec(s->conn, sql, 0, NULL, NULL, NULL, LOOK_TIMEOUT_US, reason, sizeof reason);
 	bool may = result != NULL && is_true(result, 0);
 
 	PQclear(result);
@@ -188,6 +194,36 @@ static enum pg_schema_result check_rights(const struct schema *s)
 	return PG_SCHEMA_REFUSED;
 }
 
+/* Asked before, since the messages of a database are in any language. */
+static enum pg_schema_result check_may_create(const struct schema *s)
+{
+	char reason[PG_WHY_MAX];
+	PGresult *result =
+		pg_exec(s->conn,
+	                "SELECT current_schema() IS NOT NULL,"
+	                " coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), current_schema()",
+	                0, NULL, NULL, NULL, LOOK_TIMEOUT_US, reason, sizeof reason);
+	enum pg_schema_result may = PG_SCHEMA_REFUSED;
+
+	if (result == NULL)
+		return fail(s, reason);
+	if (!is_true(result, 0))
+		snprintf(s->why, s->why_size,
+		         "%s: no schema of the search path of user %s is there or may be used; ALTER ROLE \"%s\" SET "
+		         "search_path = NAME, or ?options=-csearch_path%%3DNAME",
+		         s->where, PQuser(s->conn), PQuser(s->conn));
+	else if (!is_true(result, 1))
+		snprintf(s->why, s->why_size,
+		         "%s: permission denied: user %s may not make tables in schema %s; let the owner of the schema "
+		         "run sluice once, or GRANT CREATE ON SCHEMA \"%s\" TO \"%s\"",
+		         s->where, PQuser(s->conn), PQgetvalue(result, 0, 2), PQgetvalue(result, 0, 2),
+		         PQuser(s->conn));
+	else
+		may = PG_SCHEMA_READY;
+	PQclear(result);
+	return may;
+}
+
 /* In a transaction, under the lock: nobody else can be at it. */
 static enum pg_schema_result migrate_locked(const struct schema *s)
 {
@@ -198,6 +234,8 @@ static enum pg_schema_result migrate_locked(const struct schema *s)
 		return fail(s, reason);
 	if (is_refused(&found))
 		return refuse(s, &found);
+	if (!found.ours && check_may_create(s) != PG_SCHEMA_READY)
+		return check_may_create(s);
 	if (!found.ours && pg_run(s->conn, "CREATE TABLE sluice_schema (version integer NOT NULL)", STEP_TIMEOUT_US,
 	                          reason, sizeof reason) != 0)
 		return fail(s, reason);
@@ -217,6 +255,9 @@ static enum pg_schema_result migrate(const struct schema *s)
 	char reason[PG_WHY_MAX];
 	enum pg_schema_result result;
 
+	if (pg_run(s->conn, "SET statement_timeout = '" STEP_STATEMENT_TIMEOUT "'", LOOK_TIMEOUT_US, reason,
+	           sizeof reason) != 0)
+		return fail(s, reason);
 	if (pg_run(s->conn, "SELECT pg_advisory_lock(" TEXT_OF(LOCK_KEY) ")", STEP_TIMEOUT_US, reason, sizeof reason) !=
 	    0)
 		return fail(s, reason);
@@ -235,12 +276,34 @@ static enum pg_schema_result migrate(const struct schema *s)
 	return result;
 }
 
+static enum pg_schema_result look_and_migrate(const struct schema *s, int create)
+{
+	char reason[PG_WHY_MAX];
+	enum pg_schema_result result;
+	struct found found;
+
+	if (look(s, &found, reason) != 0)
+		return fail(s, reason);
+	if (is_refused(&found))
+		return refuse(s, &found);
+	if (found.version < pg_schema_version()) {
+		if (!create && !found.ours) {
+			snprintf(s->why, s->why_size, "%s: holds no links of Sluice; name the right database",
+			         s->where);
+			return PG_SCHEMA_REFUSED;
+		}
+		result = migrate(s);
+		if (result != PG_SCHEMA_READY)
+			return result;
+	}
+	return check_rights(s);
+}
+
 enum pg_schema_result pg_schema_prepare(PGconn *conn, int create, char *why, size_t why_size)
 {
 	struct schema s = { .conn = conn, .why = why, .why_size = why_size };
 	char reason[PG_WHY_MAX];
 	enum pg_schema_result result;
-	struct found found;
 
 	pg_where(conn, s.where, sizeof s.where);
 	if (PQserverVersion(conn) < SERVER_VERSION_MIN) {
@@ -248,18 +311,24 @@ enum pg_schema_result pg_schema_prepare(PGconn *conn, int create, char *why, siz
 		         PQserverVersion(conn) / 10000);
 		return PG_SCHEMA_REFUSED;
 	}
-	if (look(&s, &found, reason) != 0)
+	/* What we give up the database gives up, too: nothing of ours gathers behind a lock. */
+	if (pg_run(conn, "SET statement_timeout = '" LOOK_STATEMENT_TIMEOUT "'", LOOK_TIMEOUT_US, reason,
+	           sizeof reason) != 0)
 		return fail(&s, reason);
-	if (is_refused(&found))
-		return refuse(&s, &found);
-	if (found.version < pg_schema_version()) {
-		if (!create && !found.ours) {
-			snprintf(why, why_size, "%s: holds no links of Sluice; name the right database", s.where);
-			return PG_SCHEMA_REFUSED;
-		}
-		result = migrate(&s);
-		if (result != PG_SCHEMA_READY)
-			return result;
-	}
-	return check_rights(&s);
+	result = look_and_migrate(&s, create);
+	if (result == PG_SCHEMA_READY &&
+	    pg_run(conn, "RESET statement_timeout", LOOK_TIMEOUT_US, reason, sizeof reason) != 0)
+		return fail(&s, reason);
+	return result;
+}
+
+PGresult *pg_schema_silent_triggers(PGconn *conn, uint64_t timeout_us)
+{
+	static const char sql[] =
+		"SELECT string_agg(name, ', ' ORDER BY name) FROM unnest(ARRAY['sluice_links_changed',"
+		" 'sluice_links_deleted', 'sluice_links_emptied']) AS name WHERE NOT EXISTS (SELECT 1 FROM pg_trigger"
+		" WHERE tgrelid = 'links'::regclass AND tgname = name AND tgenabled IN ('O', 'A'))";
+	char ignored[PG_WHY_MAX];
+
+	return pg_exec(conn, sql, 0, NULL, NULL, NULL, timeout_us, ignored, sizeof ignored);
 }

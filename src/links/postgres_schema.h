@@ -15,6 +15,7 @@
 
 #include <libpq-fe.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum pg_schema_result {
 	PG_SCHEMA_READY,
@@ -29,11 +30,19 @@ int pg_schema_version(void);
  * Looks whether the tables of this version are there and may be used; makes or migrates them otherwise, under an
  * advisory lock and in one transaction, so that any number of servers may do so at once.
  *
- * Blocks, some seconds at most.
+ * Blocks: to look, some seconds at most; to make or migrate, as long as others hold the advisory lock (a minute at
+ * most), and the work takes.
  *
  * @param create  make what is missing; otherwise a missing schema is refused.
  * @param why     out: unless READY a message for the operator.
  */
 enum pg_schema_result pg_schema_prepare(PGconn *conn, int create, char *why, size_t why_size);
+
+/**
+ * Looks for triggers that should tell of changes and don't, because somebody has dropped or disabled them.
+ *
+ * @return for PQclear(): a row of one text, their names, null when all are well. NULL when it could not be asked.
+ */
+PGresult *pg_schema_silent_triggers(PGconn *conn, uint64_t timeout_us);
 
 #endif

@@ -383,7 +383,8 @@ struct transfer *transfer_postgres_open(const char *uri, bool create, char *why,
 	t->conn = pg_connect(uri, why, why_size);
 	if (t->conn != NULL) {
 		pg_where(t->conn, t->where, sizeof t->where);
-		if (pg_schema_prepare(t->conn, create, why, why_size) == PG_SCHEMA_READY)
+		if (pg_schema_prepare(t->conn, create, why, why_size) == PG_SCHEMA_READY &&
+		    pg_run(t->conn, PG_SET_DURABLE, 0, why, why_size) == 0)
 			return &t->transfer;
 	}
 	close_transfer(&t->transfer);
