@@ -30,11 +30,7 @@
 				if room < 4 * capacity and (4 * (head + count - left_out) > room or len % 4 ~= 0) then
 					return string.char(i)
 				end
-				if long then
-					local past = head + 8 < capacity and head + 8 or capacity
-
-					near, base = call('GETRANGE', key, format('%d', 24 + 4 * head), format('%d', 23 + 4 * past)), 1
-				elseif head > 0 then
+				if head > 0 and not long then
 					local past = head + count - left_out
 
 					if past <= capacity then
@@ -53,8 +49,13 @@
 
 			if head == 0 and stored > 0 and (newest_tick - word6) % WORD < live_age then -- not even the oldest
 				probes = 0
-			elseif long and probes > floor(#near / 4) then
-				probes = floor(#near / 4)
+			elseif long then
+				local past = head + 8 < capacity and head + 8 or capacity
+
+				near, base = call('GETRANGE', key, format('%d', 24 + 4 * head), format('%d', 23 + 4 * past)), 1
+				if probes > #near / 4 then
+					probes = floor(#near / 4)
+				end
 			end
 			while expired < probes and (newest_tick - read('<I4', near, base + 4 * expired)) % WORD >= live_age do
 				expired = expired + 1
