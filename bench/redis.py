@@ -15,6 +15,7 @@ import argparse
 import os
 import socket
 import statistics
+import struct
 import subprocess
 import tempfile
 import time
@@ -24,6 +25,7 @@ import servers
 PIPELINE = 64
 TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
 WINDOW_S = 60
+RINGS = 8  # large ones; in a round each takes some 4,000 entries more
 
 
 def spell(*words):
@@ -112,6 +114,16 @@ class Kind:
         self.us.append(redis.run(self.batches, self.replies) / self.requests)
 
 
+def large_rings(redis, build):
+    """Rings of a limit of 10,000 whose beginning has expired before, so that their oldest entry lies anywhere."""
+    redis.run(calls(build, "take", 10000, PIPELINE, 1, RINGS), PIPELINE)
+    now = int(time.time() * 1e6)
+    for key in redis.ask("KEYS", "*-0010000:*"):
+        prefix = redis.ask("GETRANGE", key, 0, 3)
+        ring = prefix + struct.pack("<QIII", now, 1000, 5000, 10000) + struct.pack("<I", now % 2**32) * 10000
+        redis.ask("SET", key, ring, "PX", WINDOW_S * 2000)
+
+
 def ratio(kind, other):
     return statistics.median(a / b for a, b in zip(kind.us, other.us))
 
@@ -127,14 +139,14 @@ def cpu(redis, build, args):
         "plain": Kind("plain pipeline, one round trip a request", plain(n // 4, 100), n // 4, 6),
         "large": Kind("the same, sets of 5,000 entries", plain(n // 4, 4, "large"), n // 4, 6),
         "10": script("script, limit 10, allowed", "take", 10, 1, many),
-        "10000": script("script, limit 10,000, allowed, rings of 5,000", "take", 10000, 1, 4),
+        "10000": script("script, limit 10,000, allowed, rings of 5,000", "take", 10000, 1, RINGS),
         "denied": script("script, limit 10, denied", "take", 10, 1, 16),
         "keys": script("script, {} limits a request, allowed".format(args.keys), "take", 10, args.keys, many),
         "set": Kind("bare SET with PX", [spell("SET", "bare", "x" * 60, "PX", 60000) * PIPELINE] * (n // PIPELINE), n, PIPELINE),
     }
     for _ in range(args.rounds):
         redis.ask("FLUSHALL")
-        redis.run(calls(build, "take", 10000, 20000, 1, 4), PIPELINE)
+        large_rings(redis, build)
         redis.run(calls(build, "take", 10, 1024, 1, 16), PIPELINE)
         for client in range(4):
             members = [f"{time.time() - i / 1000:.6f}" for i in range(5000)]
@@ -166,7 +178,7 @@ def main():
     parser.add_argument("build")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--calls", type=int, default=32768)
-    parser.add_argument("--keys", type=int, default=8)
+    parser.add_argument("--keys", type=int, default=10)
     args = parser.parse_args()
     os.sched_setaffinity(0, {int(servers.CLIENT_CORE)} & os.sched_getaffinity(0) or os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:

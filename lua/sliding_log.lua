@@ -112,9 +112,14 @@
 				reset = at_tick * tick + window - now
 				if long and live > 0 and live + cost <= capacity then
 					local offset, past = 4 * ((head + stored) % capacity), 4 * capacity
+					local entries = write('<I4', at_tick % WORD)
 
-					local entries = (left_out == 1 and write('<I4', newest_tick % WORD) or '') ..
-						write('<I4', at_tick % WORD):rep(cost)
+					if cost > 1 then
+						entries = entries:rep(cost)
+					end
+					if left_out == 1 then
+						entries = write('<I4', newest_tick % WORD) .. entries
+					end
 					after, ring = '', { format('%d', 24 + offset), sub(entries, 1, past - offset), '0',
 						write('<I4I4I4I4I4I4', prefix, low, high, (head + expired) % capacity, live + cost,
 							capacity) }

@@ -154,6 +154,39 @@ static void test_out_of_memory(void **state)
 	assert_int_equal(ask_number("DBSIZE%s", ""), 0);
 }
 
+/* The same when some are written as a whole and one, a long ring, in parts; and each key gets its time to live. */
+static void test_out_of_memory_with_a_long_ring(void **state)
+{
+	struct sluice_policy small = policy_of(SLUICE_SLIDING_LOG, 10), large = policy_of(SLUICE_SLIDING_LOG, 5000);
+	struct store_op op = op_of(STORE_TAKE, &large, 1);
+	redisReply *reply;
+
+	op.takes[0].cost = 400;
+	decide(&op);
+	op = op_of(STORE_TAKE, &small, 3);
+	op.takes[0].policy = &large;
+	must("CONFIG SET maxmemory %s", "1");
+	reply = ask_script(&op);
+	assert_int_equal(reply->type, REDIS_REPLY_ERROR);
+	freeReplyObject(reply);
+	must("CONFIG SET maxmemory %s", "0");
+	assert_int_equal(ask_number("DBSIZE%s", ""), 1);
+	decide(&op);
+	assert_true(op.allowed);
+	assert_int_equal(op.takes[0].decision.remaining, 5000 - 401);
+	for (unsigned i = 0; i < op.n; i++) {
+		redisReply *ttl = redisCommand(server.context, "PTTL " PREFIX "%s", op.takes[i].key);
+
+		assert_int_equal(ttl->type, REDIS_REPLY_INTEGER);
+		assert_true((uint64_t)ttl->integer * 1000 > op.takes[i].decision.reset_after_us - 1000000);
+		assert_in_range(ttl->integer, 1, 62001);
+		freeReplyObject(ttl);
+	}
+	op.verb = STORE_RESET;
+	decide(&op);
+	assert_int_equal(ask_number("DBSIZE%s", ""), 0);
+}
+
 /* Somebody else's key is neither taken for an empty state nor overwritten. */
 static void test_wrong_type(void **state)
 {
@@ -293,9 +326,13 @@ static int empty(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_attack, empty),     cmocka_unit_test_setup(test_out_of_memory, empty),
-		cmocka_unit_test_setup(test_wrong_type, empty), cmocka_unit_test_setup(test_large_limit, empty),
-		cmocka_unit_test_setup(test_servers, empty),    cmocka_unit_test_setup(test_odd_generations, empty),
+		cmocka_unit_test_setup(test_attack, empty),
+		cmocka_unit_test_setup(test_out_of_memory, empty),
+		cmocka_unit_test_setup(test_out_of_memory_with_a_long_ring, empty),
+		cmocka_unit_test_setup(test_wrong_type, empty),
+		cmocka_unit_test_setup(test_large_limit, empty),
+		cmocka_unit_test_setup(test_servers, empty),
+		cmocka_unit_test_setup(test_odd_generations, empty),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
