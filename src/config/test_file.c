@@ -146,7 +146,8 @@ static const struct error_case error_cases[] = {
 	  "f.yaml:2: limits[0].algorithm: \"leaky\" is not allowed; allowed: sliding-log, sliding-counter, "
 	  "fixed-window, "
 	  "token-bucket" },
-	{ "limits: [{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}]\n", "f.yaml:1: limits: has 11 items; at most 10 are allowed" },
+	{ "limits: [{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}]\n",
+	  "f.yaml:1: limits: has 11 items; at most 10 are allowed" },
 
 	/* Several at once, in the order of the file. */
 	{ "listen: x\nzebra: 1\nlog:\n  level: loud\n",

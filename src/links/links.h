@@ -83,7 +83,7 @@ struct links;
 struct links_class {
 	const char *name;
 	int (*attach)(struct links *links, unsigned thread, struct uv_loop_s *loop); /* NULL: needs no loop */
-	void (*detach)(struct links *links, unsigned thread);                 /* NULL likewise */
+	void (*detach)(struct links *links, unsigned thread);                        /* NULL likewise */
 	int (*submit)(struct links *links, struct links_op *op);
 	/* Counts one visit of `code`, to be written soon. Never blocks on I/O, never fails. */
 	void (*click)(struct links *links, const char *code, uint64_t wall_us);
@@ -96,7 +96,8 @@ struct links {
 	const struct links_class *class;
 };
 
-/** Ties loop thread `thread` to the store: from now on it may submit. The handles that it makes on the loop are its own.
+/** Ties loop thread `thread` to the store: from now on it may submit. The handles that it makes on the loop are its
+ * own.
  *  @return 0 or a negative errno. Loop thread, or before that thread runs. */
 static inline int links_attach(struct links *links, unsigned thread, struct uv_loop_s *loop)
 {

@@ -388,7 +388,7 @@ static void what_was_admitted_meanwhile_counts(void **state)
 	for (int i = 0; i < 8; i++)
 		assert_true(take(&plant, 1, "a:{1}", &policy));
 	now_us += 9 * SECOND_US;
-	assert_false(take(&plant, 0, "a:{1}", &policy)); /* the store's word */
+	assert_false(take(&plant, 0, "a:{1}", &policy));            /* the store's word */
 	now_us += SECOND_US + WINDOW_US / 1000 + 1 + 2 * SECOND_US; /* others find the store again later */
 	for (int i = 0; i < 10; i++)
 		assert_true(take(&plant, 0, "a:{1}", &policy));
