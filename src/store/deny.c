@@ -58,10 +58,10 @@ struct deny {
 	void *context;
 	unsigned char key[crypto_shorthash_siphashx24_KEYBYTES]; /* against clients who choose what collides */
 	struct deny_thread *threads;
-	/* Atomic. */
-	_Alignas(64) uint64_t version; /* changes when all threads must forget */
-	uint64_t generation;           /* as last told */
-	uint64_t changing;             /* refunds and resets under way */
+	/* Atomic; all of it is seldom written. */
+	uint64_t version;    /* changes when all threads must forget */
+	uint64_t generation; /* as last told */
+	uint64_t changing;   /* refunds and resets under way */
 };
 
 static uint64_t deny_now(const struct deny *deny)
