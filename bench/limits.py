@@ -39,6 +39,12 @@ def script_calls(redis):
     return int(called.group(1)) if called else 0
 
 
+def decided(server):
+    """How many requests the server has let pass: more than wrk counts, which leaves when some are under way."""
+    text = servers.ask(server.port, path="/metrics")[1].decode()
+    return int(re.search(r'sluice_decisions_total{limit="limit-00",outcome="allowed",by="store"} (\d+)', text).group(1))
+
+
 def server_under(build, redis, n):
     limits = "".join(f"  - {{name: limit-{i:02}, limit: 100, window: {60 + i}s, by: [client-ip]}}\n" for i in range(n))
     config = f"limiter: {{prefix: 'under-{n}:'}}\nlimits:\n{limits}"
@@ -48,11 +54,11 @@ def server_under(build, redis, n):
 
 def load(server, redis, seconds, script):
     """Returns what a request costs: CPU us of the server, of Redis, and calls."""
-    before = (sum(server.cpu_ticks()), sum(redis.cpu_ticks()), script_calls(redis))
+    before, decided_before = (sum(server.cpu_ticks()), sum(redis.cpu_ticks()), script_calls(redis)), decided(server)
     out = subprocess.run(["taskset", "-c", servers.CLIENT_CORE, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", script, server.url()],
                          capture_output=True, text=True, check=True).stdout
     after = (sum(server.cpu_ticks()), sum(redis.cpu_ticks()), script_calls(redis))
-    requests = int(re.search(r"(\d+) requests in", out).group(1))
+    requests = decided(server) - decided_before
     if "Non-2xx" in out or "Socket errors" in out:
         raise SystemExit(f"{server.name}: not all was allowed:\n{out}")
     units = (serving.TICK_US, serving.TICK_US, 1)
@@ -80,16 +86,15 @@ def main():
     for server, rounds in results.items():
         ours, of_redis, calls = (statistics.median(column) for column in zip(*rounds))
         print(f"  {server.name:<10} sluice {ours:6.2f} us CPU a request, Redis {of_redis:6.2f} us, "
-              f"both {statistics.median(a + b for a, b, _ in rounds):6.2f} us; {calls:.3f} round trips")
+              f"both {statistics.median(a + b for a, b, _ in rounds):6.2f} us; {calls:.4f} round trips")
 
     def ratio(cost):
         return statistics.median(cost(b) / cost(a) for a, b in zip(results[one], results[many]))
 
-    # What is under way when wrk ends, it does not count.
     both, calls = ratio(lambda r: r[0] + r[1]), max(r[2] for r in results[many])
     print(f"  {many.name} / {one.name}: sluice {ratio(lambda r: r[0]):.2f}, Redis {ratio(lambda r: r[1]):.2f}, "
           f"both {both:.2f}  aim at most 3: {'met' if both <= 3 else 'MISSED'}; "
-          f"one round trip: {'met' if calls <= 1.005 else 'MISSED'}")
+          f"one round trip: {'met' if calls <= 1.001 else 'MISSED'}")
 
 
 if __name__ == "__main__":
