@@ -333,18 +333,27 @@ static bool listen_once(struct keeper *k)
 /* What is due. */
 
 /* Asks what says whether statements of a kind that fail would work again: a server that is not ready may get no request
- * that would show it. */
+ * that would show it. The row is as large as a link can be and does not compress, since a full disk may have room for
+ * less; it is not kept. */
 static void probe(struct keeper *k)
 {
 	static const char *const sql[] = {
-		[LINKS_CREATE] = "INSERT INTO links (code, url) SELECT '', '' WHERE txid_current() = 0",
+		[LINKS_CREATE] =
+			"BEGIN; INSERT INTO links (code, url) SELECT md5(random()::text), 'http://sluice.invalid/'"
+			" || string_agg(md5(random()::text), '') FROM generate_series(1, 250)",
 		[LINKS_RESOLVE] = "SELECT 1 FROM links LIMIT 1",
 	};
 	char why[PG_WHY_MAX];
 
 	for (int verb = 0; verb < 2; verb++) {
-		if (k->store->failing[verb] != 0 &&
-		    pg_run(k->conn, sql[verb], k->store->patience_us, why, sizeof why) == 0)
+		bool works;
+
+		if (k->store->failing[verb] == 0)
+			continue;
+		works = pg_run(k->conn, sql[verb], k->store->patience_us, why, sizeof why) == 0;
+		if (PQtransactionStatus(k->conn) != PQTRANS_IDLE)
+			works = pg_run(k->conn, "ROLLBACK", k->store->patience_us, why, sizeof why) == 0 && works;
+		if (works)
 			pg_note(k->store, (enum links_verb)verb, 0, "");
 	}
 }

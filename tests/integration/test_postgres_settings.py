@@ -67,6 +67,10 @@ def test_tables_that_were_filled_past_the_sequence(start_pg, postgres, database)
     refused = server.shorten("http://example.org/new")
     assert (refused.status, refused["Retry-After"]) == (503, "1")
     wait_until(lambda: "setval(" in server.stderr, what="the cure")
+    asked = int(postgres.value("SELECT last_value FROM links_id_seq", database))
+    wait_until(lambda: int(postgres.value("SELECT last_value FROM links_id_seq", database)) >= asked + 2,
+               what="two attempts of the server's own")
+    assert server.get("/readyz").status == 503 and "stored again" not in server.stderr
     cure = server.stderr.split("run: ", 1)[1].split(";", 1)[0]
     postgres.psql(cure, database)
     server.code_of("http://example.org/new")
