@@ -4,16 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
+#include "base/hex.h"
 
 /* Decodes the character at *at and steps over it. @return the byte, or -1 for a broken escape. */
 static int decode_one(const char **at, const char *end)
@@ -27,8 +18,8 @@ static int decode_one(const char **at, const char *end)
 		return (unsigned char)c;
 	if (end - *at < 2)
 		return -1;
-	high = hex_digit((*at)[0]);
-	low = hex_digit((*at)[1]);
+	high = hex_value((*at)[0]);
+	low = hex_value((*at)[1]);
 	*at += 2;
 	return high < 0 || low < 0 ? -1 : high << 4 | low;
 }

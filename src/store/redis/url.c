@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hex.h"
+
 #define PORT 6379
 #define SENTINEL_PORT 26379
 
@@ -67,17 +69,6 @@ static const char *read_scheme(struct reader *r, const char *text)
 		return text + len;
 	}
 	return NULL;
-}
-
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
 }
 
 /* Decodes %XX. @param what  for the message. */
