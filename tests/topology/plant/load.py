@@ -16,6 +16,7 @@ from support.wire import IP_BIND_ADDRESS_NO_PORT, BrokenAnswer, build, parse_hea
 
 ANSWER_LIMIT_S = 30
 AT_ONCE_MAX = 512
+TICK_S, STALL_S = 0.01, 0.02
 
 
 class Shot:
@@ -48,6 +49,7 @@ class Load:
     def __init__(self, network, host="load"):
         self.network, self.host = network, host
         self.shots = []  # of all requests that have ended, in order of their ends
+        self.stalls = []  # (start, end) of times in which this program itself did not get to run
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run, name="load")
         self.thread.start()
@@ -55,8 +57,23 @@ class Load:
 
     def _run(self):
         with self.network.on(self.host):
+            ticking = self.loop.create_task(self._tick())
             self.loop.run_forever()
+            ticking.cancel()
         self.loop.close()
+
+    async def _tick(self):
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = time.monotonic()
+            if now - last > TICK_S + STALL_S:
+                self.stalls.append((last, now))
+            last = now
+
+    def stalled_s(self, shot):
+        """How long this program did not get to run while it waited for an answer: not the answer's fault."""
+        return sum(max(0.0, min(end, shot.end) - max(start, shot.start)) for start, end in self.stalls)
 
     def close(self):
         if self.thread is not None:
