@@ -22,6 +22,9 @@
 /* With connections parked the library always has something to do in its own eyes. After so many runs in which it did
  * nothing it is done. (Only a head that needs several reads, none of which ends it, could need more: the tick's.) */
 #define RUNS_IN_VAIN 2
+/* The library accepts ten connections a run at most; so many turns empty the largest accept queue, and are an end
+ * should it fill up as fast. */
+#define TURNS_BEFORE_DRAIN 64
 
 static void count(_Atomic uint64_t *counter)
 {
@@ -219,16 +222,47 @@ static void hang_up(struct http_daemon *daemon, struct http_peer *peer)
 	shutdown(peer->fd, SHUT_RDWR);
 }
 
+static void serve_accept_queue(struct http_daemon *daemon)
+{
+	uint64_t progress;
+	int turns = 0;
+
+	do {
+		progress = daemon->progress;
+		run(daemon);
+	} while (daemon->progress != progress && ++turns < TURNS_BEFORE_DRAIN);
+}
+
 void http_drain(struct http_daemon *daemon)
 {
 	if (daemon->draining)
 		return;
-	run(daemon); /* who is in the accept queue already is served */
+	serve_accept_queue(daemon);
 	daemon->draining = true;
 	close(MHD_quiesce_daemon(daemon->mhd));
 	while (daemon->kept != NULL)
 		hang_up(daemon, daemon->kept);
 	run(daemon);
+}
+
+/*
+ * When the end of a client's stream comes with its last request the library reads the request, waits for an edge that
+ * has been, and would keep the connection until its time is up. So who has been waited for since the last round is
+ * looked at, once: before, a request may still lie in the library's buffer.
+ */
+static void look_for_ended(struct http_daemon *daemon, uint64_t now_us)
+{
+	struct http_peer *peer = daemon->kept_tail, *prev;
+	char byte;
+
+	for (; peer != NULL && peer->waiting_since_us >= daemon->tended_before_us; peer = prev) {
+		prev = peer->prev;
+		if (peer->waiting_since_us < daemon->tended_us &&
+		    recv(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+			hang_up(daemon, peer);
+	}
+	daemon->tended_before_us = daemon->tended_us;
+	daemon->tended_us = now_us;
 }
 
 void http_tend(struct http_daemon *daemon, uint64_t now_us)
@@ -244,6 +278,7 @@ void http_tend(struct http_daemon *daemon, uint64_t now_us)
 		count(&daemon->config.stats->timed_out);
 		hang_up(daemon, daemon->kept);
 	}
+	look_for_ended(daemon, now_us);
 	run(daemon);
 }
 

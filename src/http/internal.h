@@ -35,6 +35,7 @@ struct http_daemon {
 	 * are kept alive after one. Two queues, since the second may wait longer. */
 	struct http_peer *fresh, *fresh_tail;
 	struct http_peer *kept, *kept_tail;
+	uint64_t tended_us, tended_before_us; /* when http_tend() ran last, and the time before that */
 	struct answers answers;
 	char date[32]; /* value of the Date field, for the second `date_s` */
 	uint64_t date_s;

@@ -444,3 +444,15 @@ def test_a_flood_of_connections_that_say_nothing(start):
                 wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             wire.close()
     wait_until(lambda: server.metrics().value("sluice_connections_open") == 1, what="all to be gone")
+
+
+@pytest.mark.parametrize("requests", [1, 3])
+def test_who_says_nothing_more_is_answered_and_let_go(unlimited, requests):
+    """The end of the stream comes with the last request: nobody is kept for a next one."""
+    for i in range(50):
+        with unlimited.connect(source=f"127.0.8.{i + 1}") as wire:
+            wire.send(build("GET", "/") * requests)
+            wire.send_ended()
+            assert [wire.read_answer().status for _ in range(requests)] == [200] * requests
+            assert wire.ended()
+    wait_until(lambda: unlimited.metrics()["sluice_connections_open", ()] == 1, what="the connections to be closed")

@@ -56,3 +56,20 @@ def test_a_limit_may_change_its_figures(start):
     wait_until(lambda: "limit in force" in server.stderr, what="the reload")
     wait_until(lambda: server.get("/").status == 200, what="the new limit")
     assert [server.get("/").status for _ in range(4)] == [200] * 2 + [429] * 2
+
+
+def test_who_has_connected_before_a_stop_is_answered(start):
+    """However many they are: the accept queue is emptied first."""
+    server = start(limit="off", threads=1)
+    server.signal(signal.SIGSTOP)  # so that they all wait in the queue
+    wires = [server.connect(source=f"127.0.7.{i % 200 + 1}") for i in range(700)]
+    try:
+        for wire in wires:
+            wire.send(build("GET", "/"))
+        server.signal(signal.SIGTERM)
+        server.signal(signal.SIGCONT)
+        assert {wire.read_answer().status for wire in wires} == {200}
+    finally:
+        for wire in wires:
+            wire.close()
+    assert server.wait() == 0
