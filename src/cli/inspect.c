@@ -89,6 +89,8 @@ static int show(const struct inspection *it)
 	if (look->ttl_ms >= 0)
 		printf("%-12s%lld.%03lld s\n", "lives for", (long long)look->ttl_ms / 1000,
 		       (long long)look->ttl_ms % 1000);
+	else if (look->ttl_ms == -2)
+		printf("%-12sunknown: the server does not say; the user may lack the right (+pttl)\n", "lives for");
 	else
 		printf("%-12sever: it has no TTL, so Sluice did not write it last\n", "lives for");
 	if (state_print(stdout, look->state, look->len, look->now_us, limit_of(it)) != 0) {

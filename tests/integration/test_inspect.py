@@ -47,6 +47,14 @@ def facts(done):
     return dict((line[:12].strip(), line[12:]) for line in done.stdout.splitlines() if line[:12].strip())
 
 
+def test_a_user_who_may_not_ask_for_the_time_to_live(server, redis, inspect):
+    """What is not known is not told as if it were: the key has a TTL."""
+    redis.ask("ACL", "SETUSER", "default", "-pttl")
+    said = facts(inspect("per-client:{127.0.0.1}"))
+    assert "unknown" in said["lives for"] and "+pttl" in said["lives for"]
+    assert said["entries"] == "10, room for 10"
+
+
 def test_a_sliding_log(server, inspect):
     said = facts(inspect("per-client:{127.0.0.1}"))
     assert said["key"] == "rate_limit:per-client:{127.0.0.1}"

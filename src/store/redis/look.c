@@ -131,7 +131,7 @@ static int send_all(struct looking *looking, bool asking)
 	if (!redis_node_up(looking->node))
 		return -ENOTCONN;
 	looking->tries++;
-	looking->look->ttl_ms = -1;
+	looking->look->ttl_ms = -2;
 	if (asking)
 		err = send_one(looking, ASK_TTL, "ASKING", false);
 	if (err == 0)

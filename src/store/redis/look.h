@@ -24,7 +24,7 @@ struct redis_look {
 	char words[256];   /* of it; else "" */
 	const char *state; /* NULL: there is no such key */
 	size_t len;
-	int64_t ttl_ms;  /* -1: the key has none */
+	int64_t ttl_ms;  /* -1: the key has none; -2: the server does not say (the user may not ask) */
 	uint64_t now_us; /* the server's time */
 };
 
