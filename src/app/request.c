@@ -199,7 +199,11 @@ static void on_linked(struct links_op *op)
 {
 	struct request *r = (struct request *)((char *)op - offsetof(struct request, link));
 
-	step(r);
+	r->http.busy = false;
+	if (r->http.gone)
+		http_release(&r->http);
+	else
+		step(r);
 }
 
 void app_submit_link(struct request *r)
@@ -211,6 +215,7 @@ void app_submit_link(struct request *r)
 	r->link.done = on_linked;
 	r->state = REQUEST_LINKING;
 	result = links_submit(r->worker->app->links, &r->link);
+	r->http.busy = result == LINKS_PENDING;
 	if (result == LINKS_DONE)
 		r->endpoint->resume(r);
 	else if (result < 0)

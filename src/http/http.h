@@ -8,10 +8,9 @@
  * The life of an exchange, all on the loop thread
  *  1. begin()   the head of a request is there. The handler may answer already.
  *  2. handle()  the whole request is there, unless the handler has answered. The handler answers
- *               with http_respond() now or, having returned, at any later time: the exchange is
- *               suspended and stays valid, also when the client goes away meanwhile.
- *               A handler that has an operation under way before handle() sets `busy`; should the
- *               connection break then, `gone` is set instead of calling end(), and the handler calls
+ *               with http_respond() now or, having returned, at any later time.
+ *               A handler that has an operation under way, before handle() or after, sets `busy`; should
+ *               the connection break then, `gone` is set instead of calling end(), and the handler calls
  *               http_release() when the operation has ended. `peer` is NULL then.
  *  3. end()     exactly once for each exchange that began, or that broke before it could begin: the
  *               response went out, or can't any more. Afterwards the exchange is gone.

@@ -4,6 +4,7 @@ import contextlib
 import json
 import select
 import socket
+import struct
 import threading
 import time
 
@@ -444,6 +445,22 @@ def test_a_flood_of_connections_that_say_nothing(start):
                 wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             wire.close()
     wait_until(lambda: server.metrics().value("sluice_connections_open") == 1, what="all to be gone")
+
+
+def test_who_goes_away_while_the_database_works(start):
+    """The operation ends all the same, on what is still there."""
+    server = start(limit="off", threads=1)
+    reset = struct.pack("ii", 1, 0)
+    for i in range(2000):
+        with server.connect(source=f"127.0.9.{i % 200 + 1}") as wire:
+            if i % 4 == 0:
+                wire.send(build("GET", f"/miss{i:03}"[:8]))
+            else:
+                wire.send(build("POST", "/shorten", [FORM], b"url=https://example.com/%d" % i))
+            if i % 2 == 0:
+                wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+    wait_until(lambda: server.metrics()["sluice_connections_open", ()] == 1, what="the connections to be closed")
+    assert server.shorten("https://example.com/after").status == 200
 
 
 @pytest.mark.parametrize("requests", [1, 3])
