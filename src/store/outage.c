@@ -50,13 +50,20 @@ uint64_t outage_full(struct outage *outage, uint64_t now_us)
 bool outage_over(struct outage *outage, uint64_t now_us, uint64_t *lasted_us, uint64_t *decisions)
 {
 	uint64_t since_us = load(&outage->since_us), failed_us = load(&outage->failed_us);
+	uint64_t ready_us = load(&outage->ready_us);
 
-	if (since_us == 0 || now_us < failed_us + BACK_AFTER_US)
+	if (since_us == 0)
+		return false;
+	if (ready_us < failed_us) {
+		ready_us = now_us;
+		__atomic_store_n(&outage->ready_us, now_us, __ATOMIC_RELAXED);
+	}
+	if (now_us < failed_us + BACK_AFTER_US)
 		return false;
 	/* Of several threads that see it, one goes on. */
 	if (!__atomic_compare_exchange_n(&outage->since_us, &since_us, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		return false;
-	*lasted_us = failed_us > since_us ? failed_us - since_us : 0;
+	*lasted_us = ready_us > since_us ? ready_us - since_us : 0;
 	*decisions = __atomic_exchange_n(&outage->decisions, 0, __ATOMIC_RELAXED);
 	return __atomic_exchange_n(&outage->told, false, __ATOMIC_RELAXED);
 }

@@ -14,6 +14,7 @@
 struct outage {
 	uint64_t since_us; /* 0: the store is there */
 	uint64_t failed_us;
+	uint64_t ready_us;  /* seen to be ready after that */
 	uint64_t decisions; /* since then, in the store's stead */
 	uint64_t logged_us; /* the last line about going away, or about being full */
 	bool told;          /* that it went away */
@@ -31,7 +32,8 @@ void outage_counted(struct outage *outage);
 uint64_t outage_full(struct outage *outage, uint64_t now_us);
 
 /** To be called now and then while the store is ready. It is back when nothing has failed for two seconds.
- *  @param lasted_us, decisions  out, when true is returned.
+ *  @param lasted_us  out, when true is returned: from the first failure until it was first seen ready after the last.
+ *  @param decisions  out, likewise.
  *  @return true when a line should be written that it is back: only after one that it went away. */
 bool outage_over(struct outage *outage, uint64_t now_us, uint64_t *lasted_us, uint64_t *decisions);
 
