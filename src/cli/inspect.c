@@ -26,8 +26,9 @@
 
 static const char usage[] =
 	"usage: sluice %s KEY [--config FILE] [--limiter URL]\n\n"
-	"KEY is <limit name>:{<subject>}, for example per-client:{203.0.113.7}, with limiter.prefix or without. Works\n"
-	"with limiters that other programs can reach (Redis); the one inside the server (memory:) is not among them.\n";
+	"KEY is <limit name>:{<subject>}, for example per-client:{203.0.113.7}, per-client:{2001:db8:0:1::/64} or, of\n"
+	"a limit by global, everybody:{all}; with limiter.prefix or without. Works with limiters that other programs\n"
+	"can reach (Redis); the one inside the server (memory:) is not among them.\n";
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, 'c' },
@@ -129,6 +130,14 @@ static void submit_reset(struct inspection *it)
 	end(it, 1);
 }
 
+/* What a person types may be an address alone: that nothing is counted against it would be no answer. */
+static bool is_key(const char *key)
+{
+	const char *brace = strstr(key, ":{");
+
+	return brace != NULL && brace > key && brace[2] != '\0' && brace[2] != '}' && key[strlen(key) - 1] == '}';
+}
+
 static void on_looked(struct redis_look *look)
 {
 	struct inspection *it = of_look(look);
@@ -138,7 +147,9 @@ static void on_looked(struct redis_look *look)
 	else if (look->error != 0)
 		complain(it, look->words[0] != '\0' ? look->words : strerror(-look->error));
 	else if (look->state == NULL)
-		complain(it, "there is no such key: nothing is counted against it");
+		complain(it, is_key(it->key) ? "there is no such key: nothing is counted against it"
+		                             : "there is no such key: one is <limit name>:{<subject>}, for example "
+		                               "per-client:{203.0.113.7}");
 	else if (strcmp(it->command, "reset") == 0) {
 		submit_reset(it);
 		return;
@@ -199,7 +210,8 @@ static int inspect(const char *command, const struct config *config, const char 
 		        "sluice %s: the limiter memory: lives inside the running server, where no other program can "
 		        "reach "
 		        "it;\n"
-		        "its totals are on the server's /metrics page, and a restart forgets them all\n",
+		        "its totals are on the server's /metrics page, and a restart forgets them all.\n"
+		        "If it is another one, name it with --limiter, or give the file of the servers with --config\n",
 		        command);
 		return 1;
 	}

@@ -105,6 +105,13 @@ def test_what_is_not_there(server, inspect, command):
     assert done.stderr.endswith("rate_limit:per-client:{192.0.2.1}: there is no such key: nothing is counted against it\n")
 
 
+@pytest.mark.parametrize("key", ["192.0.2.1", "per-client:192.0.2.1", "everybody", "everybody:{}"])
+def test_what_is_no_key_is_told_how_one_is_written(server, inspect, key):
+    done = inspect(key)
+    assert done.returncode == 1
+    assert "one is <limit name>:{<subject>}" in done.stderr
+
+
 @pytest.mark.parametrize("command", ["inspect", "reset"])
 def test_a_key_of_another_program_is_left_alone(redis, inspect, command):
     redis.ask("RPUSH", "rate_limit:list:{a}", "x")
