@@ -132,6 +132,7 @@ void redis_notices_down(struct redis_notices *notices, struct redis_place *place
 void redis_notices_refused(struct redis_notices *notices, const char *name, const char *words, const char *advice)
 {
 	uint64_t now_us = clock_mono_us(), n;
+	char times[64] = "";
 	bool tell;
 
 	pthread_mutex_lock(&notices->lock);
@@ -142,9 +143,12 @@ void redis_notices_refused(struct redis_notices *notices, const char *name, cons
 		notices->refused_n = 0;
 	}
 	pthread_mutex_unlock(&notices->lock);
-	if (tell)
-		log_warn("redis %s: answers %.200s%s%s (%llu such answers since the last message)", name, words,
-		         advice != NULL ? "; " : "", advice != NULL ? advice : "", (unsigned long long)n);
+	if (!tell)
+		return;
+	if (n > 1)
+		snprintf(times, sizeof times, " (%llu such answers since the last message)", (unsigned long long)n);
+	log_warn("redis %s: answers %.200s%s%s%s", name, words, advice != NULL ? "; " : "",
+	         advice != NULL ? advice : "", times);
 }
 
 void redis_notices_about(struct redis_notices *notices, struct redis_place *place, const char *about,
