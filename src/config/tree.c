@@ -252,8 +252,16 @@ static void read_value(struct reader *reader, const struct scope *scope, const s
 	} else if (schema_is_list(key)) {
 		reader_report(reader, line_of(node), shown, "is %s; a list belongs here: [a, b]", kind_of(node));
 	} else {
-		if (key->type == SCHEMA_SUBJECT)
-			node = only_item(reader, node);
+		if (key->type == SCHEMA_SUBJECT) {
+			const yaml_node_t *item = only_item(reader, node);
+
+			if (item == node && node->type == YAML_SEQUENCE_NODE) {
+				reader_report(reader, line_of(node), shown, "has %td items; one belongs here: %s",
+				              node->data.sequence.items.top - node->data.sequence.items.start, allowed);
+				return;
+			}
+			node = item;
+		}
 		text = text_of(reader, node, shown, allowed);
 		if (text != NULL && tag_ok(reader, node, shown) && schema_set(key, scope->base, text, &why) != 0)
 			reader_report(reader, line_of(node), shown, "%s", why.text);
