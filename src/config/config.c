@@ -64,3 +64,24 @@ int config_check(const struct config *config, struct config_error *error)
 	}
 	return 0;
 }
+
+size_t config_differences(const struct config *a, const struct config *b, char *names, size_t size)
+{
+	size_t n = 0, len = 0;
+
+	names[0] = '\0';
+	for (size_t i = 0; i < schema_keys_n; i++) {
+		const struct schema_key *key = &schema_keys[i];
+		size_t more = strlen(key->path) + (len > 0 ? 2 : 0);
+
+		if (key->type == SCHEMA_LIMITS ||
+		    memcmp((const char *)a + key->offset, (const char *)b + key->offset, key->size) == 0)
+			continue;
+		n++;
+		if (len + more < size) {
+			snprintf(names + len, size - len, "%s%s", len > 0 ? ", " : "", key->path);
+			len += more;
+		}
+	}
+	return n;
+}

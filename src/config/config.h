@@ -145,6 +145,10 @@ int config_set_flag(struct config *config, const char *flag, const char *value, 
 /** Checks what no single setting can see (names of limits unique, …). Same result. */
 int config_check(const struct config *config, struct config_error *error);
 
+/** Names the settings other than `limits` in which the two differ. @param names  gets them with commas between; those
+ * for which there is no room are left out. @return how many differ. */
+size_t config_differences(const struct config *a, const struct config *b, char *names, size_t size);
+
 /** Writes docs/config.md. @return 0 or -1 with errno. */
 int config_write_reference(int fd);
 

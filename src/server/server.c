@@ -27,6 +27,7 @@ struct server {
 	struct http_connections *connections;
 	struct limits *limits;
 	size_t threads;
+	struct sockaddr_storage address; /* as config.listen, with the port that 0 became */
 	int *listen_fds;
 	struct worker **workers;
 	struct http_stats *http_stats; /* one a thread */
@@ -61,8 +62,10 @@ static bool open_access_log(struct server *server)
 
 static bool open_sockets(struct server *server)
 {
-	int err = listen_all(&server->config->listen, server->config->listen_len, server->listen_fds, server->threads);
+	int err;
 
+	server->address = server->config->listen;
+	err = listen_all(&server->address, server->config->listen_len, server->listen_fds, server->threads);
 	if (err == -EADDRINUSE)
 		log_error("listen: %s is in use; stop the other program, or choose another port with --listen",
 		          server->config->listen_text);
@@ -154,7 +157,7 @@ static bool start_workers(struct server *server)
 
 static void announce(const struct server *server)
 {
-	const struct sockaddr_storage *address = &server->config->listen;
+	const struct sockaddr_storage *address = &server->address;
 	char text[INET6_ADDRSTRLEN];
 
 	if (address->ss_family == AF_INET6) {
@@ -193,6 +196,7 @@ static const char *changed_form(const struct limits *old, const struct config *n
 static void put_in_force(struct server *server, const struct config *config)
 {
 	struct limits *limits = limits_new(config, server->app.metrics);
+	char others[512];
 
 	if (limits == NULL) {
 		log_error("reload: out of memory; nothing was changed");
@@ -204,7 +208,11 @@ static void put_in_force(struct server *server, const struct config *config)
 		if (worker_set_limits(server->workers[i], limits_hold(limits)) != 0)
 			log_error("reload: out of memory; thread %zu keeps the old limits", i);
 	}
-	log_info("reload: %zu limit%s in force", limits->n, limits->n == 1 ? "" : "s");
+	if (config_differences(server->config, config, others, sizeof others) == 0)
+		log_info("reload: %zu limit%s in force", limits->n, limits->n == 1 ? "" : "s");
+	else
+		log_warn("reload: %zu limit%s in force; changed as well, and not in force before a restart: %s",
+		         limits->n, limits->n == 1 ? "" : "s", others);
 }
 
 static void reload(struct server *server)

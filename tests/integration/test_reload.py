@@ -107,8 +107,12 @@ def test_a_flag_still_wins_after_a_reload(start):
 
 def test_other_settings_need_a_restart_and_do_no_harm(start):
     server = start(config=limits(("per-client", 2, "60s")))
-    server.config_path.write_text("listen: 127.0.0.1:1\nserver:\n  threads: 7\n" + limits(("per-client", 3, "60s")))
-    server.hang_up()
+    server.config_path.write_text("listen: 127.0.0.1:1\nlimiter:\n  on_failure: closed\n  timeout: 50ms\n"
+                                  "server:\n  threads: 7\n" + limits(("per-client", 3, "60s")))
+    said = server.hang_up()  # a flag gives listen and wins
+    assert ("reload: 1 limit in force; changed as well, and not in force before a restart: "
+            "server.threads, limiter.on_failure\n") in said
+    assert said.count("\n") == 1
     assert statuses(server, 4) == [200, 200, 200, 429]
 
 
