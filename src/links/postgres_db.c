@@ -2,6 +2,7 @@
 /* postgres_db.c: see postgres_db.h. */
 #include "links/postgres_db.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -29,18 +30,23 @@ static const struct {
 void pg_message(const char *message, char *why, size_t why_size)
 {
 	size_t n = 0;
-	bool space = false;
+	bool space = false, line = false;
 
 	for (const char *prefix = "ERROR:"; strncmp(message, prefix, strlen(prefix)) == 0;)
 		message += strlen(prefix);
 	for (; *message != '\0' && n + 2 < why_size; message++) {
 		if (*message == ' ' || *message == '\t' || *message == '\n' || *message == '\r') {
 			space = n > 0;
+			line = line || *message == '\n';
 			continue;
 		}
+		/* A sentence that began on a line of its own. */
+		if (space && line && n + 3 < why_size && isupper((unsigned char)*message) &&
+		    isalnum((unsigned char)why[n - 1]))
+			why[n++] = '.';
 		if (space)
 			why[n++] = ' ';
-		space = false;
+		space = line = false;
 		why[n++] = *message;
 	}
 	why[n] = '\0';

@@ -175,10 +175,13 @@ static void messages(void **state)
 		{ "", "" },
 		{ "\n", "" },
 		{ "ERROR:  no\n", "no" },
-		{ "connection failed\n\tIs it there?\n", "connection failed Is it there?" },
+		{ "connection failed\n\tIs it there?\n", "connection failed. Is it there?" },
+		{ "closed unexpectedly\n\tThis means that it ended\n\tbefore it had begun.\n",
+		  "closed unexpectedly. This means that it ended before it had begun." },
+		{ "refused: no!\n\tIs it there?\nrefused as well\n", "refused: no! Is it there? refused as well" },
 		{ "  a  b\r\n\r\n c ", "a b c" },
 	};
-	char line[64], narrow[8];
+	char line[96], narrow[8];
 
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		pg_message(cases[i].message, line, sizeof line);
