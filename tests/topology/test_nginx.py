@@ -106,6 +106,11 @@ def test_a_body_that_is_too_large_is_refused_by_sluice_in_its_words(front):
     assert answer.status == 413 and "65536" in answer.error
 
 
+def test_a_body_that_is_too_large_for_nginx_is_refused_in_the_same_form(front):
+    answer = ask(front, build("POST", "/shorten", [FORM, ("Content-Length", str(1 << 20)), ("Connection", "close")]))
+    assert answer.status == 413 and answer.error == "The body is too large"
+
+
 def test_a_client_of_http_1_0_needs_no_host(front):
     with front.network.on("load"), Wire(LB) as wire:
         wire.send(b"GET / HTTP/1.0\r\n\r\n")
