@@ -221,7 +221,13 @@ static bool held_back(struct failure *failure, struct store_op *op)
 		return false;
 	op->decider = STORE_BY_LOCAL;
 	op->error = -ESTALE;
-	outage_counted(&failure->outage);
+	if (store_ready(failure->inner)) {
+		outage_counted(&failure->outage);
+	} else {
+		/* When all are at their limits nobody else finds out. */
+		op->error = -ENOTCONN;
+		report(failure, op);
+	}
 	return true;
 }
 

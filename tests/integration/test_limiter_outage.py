@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What servers do while the Redis that they share is away, what they say about it, and what attackers cost it."""
+import re
 import signal
 import time
 
@@ -50,6 +51,21 @@ def test_one_line_for_an_outage_and_one_for_its_end(start, redis):
     assert server.stderr.count("out of reach") == 1
     assert server.stderr.count("is back after") == 1
     assert 'policy "local" decides, limits divided by 1' in server.stderr
+
+
+def test_an_outage_in_which_all_are_at_their_limits_is_told_too(start, redis):
+    """A request that the server's own share denies asks nobody, and so finds nothing out."""
+    server = start(config=config(redis, limit=1), threads=1)
+    assert [server.get("/").status for _ in range(2)] == [200, 429]
+    redis.kill()
+    wait_until(lambda: gauge(server, "sluice_limiter_up") == 0, what="the loss to be noticed")
+    wait_until(lambda: server.get("/").status == 429 and "out of reach" in server.stderr, what="the line")
+    began = time.monotonic()
+    time.sleep(1)  # in which nobody asks: it counts as well
+    redis.start()
+    wait_until(lambda: "is back after" in server.stderr, what="the line that it is back")
+    lasted = float(re.search(r"is back after ([0-9.]+) s", server.stderr)[1])
+    assert 0.9 <= lasted <= time.monotonic() - began + 1
 
 
 def test_two_servers_hold_the_limit_through_an_outage(start, redis):
