@@ -49,6 +49,8 @@ void pg_message(const char *message, char *why, size_t why_size)
 		space = line = false;
 		why[n++] = *message;
 	}
+	while (n > 0 && why[n - 1] == '.') /* it stands within a sentence */
+		n--;
 	why[n] = '\0';
 }
 

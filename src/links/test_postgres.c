@@ -177,7 +177,7 @@ static void messages(void **state)
 		{ "ERROR:  no\n", "no" },
 		{ "connection failed\n\tIs it there?\n", "connection failed. Is it there?" },
 		{ "closed unexpectedly\n\tThis means that it ended\n\tbefore it had begun.\n",
-		  "closed unexpectedly. This means that it ended before it had begun." },
+		  "closed unexpectedly. This means that it ended before it had begun" },
 		{ "refused: no!\n\tIs it there?\nrefused as well\n", "refused: no! Is it there? refused as well" },
 		{ "  a  b\r\n\r\n c ", "a b c" },
 	};
