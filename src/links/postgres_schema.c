@@ -156,8 +156,9 @@ static enum pg_schema_result refuse(const struct schema *s, const struct found *
 	else if (found->ours && !found->readable)
 		snprintf(s->why, s->why_size,
 		         "%s: user %s may not read the tables of links; as their owner: GRANT SELECT ON sluice_schema "
-		         "TO \"%s\"; GRANT SELECT, INSERT, UPDATE ON links, link_clicks TO \"%s\"",
-		         s->where, PQuser(s->conn), PQuser(s->conn), PQuser(s->conn));
+		         "TO \"%s\"; GRANT SELECT, INSERT ON links TO \"%s\"; GRANT SELECT, INSERT, UPDATE ON "
+		         "link_clicks TO \"%s\"",
+		         s->where, PQuser(s->conn), PQuser(s->conn), PQuser(s->conn), PQuser(s->conn));
 	else
 		snprintf(s->why, s->why_size,
 		         "%s: written by a newer Sluice (schema version %d, this program knows up to %d); use that "
