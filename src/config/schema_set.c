@@ -95,8 +95,8 @@ static int missing_scheme(const struct schema_key *key, const char *text, struct
 
 		if (strncmp(choice->name, text, scheme_len) == 0 && text[scheme_len] == '\0')
 			return why_set(why, "%s is not a store; write %s", quoted, choice->shown);
-		/* What is shown otherwise than it was written is no file name to suggest. */
-		if (choice->is_path && strncmp(quoted + 1, text, len) == 0)
+		/* What is shown otherwise than it was written is no file name to suggest, nor is half a URL. */
+		if (choice->is_path && strncmp(quoted + 1, text, len) == 0 && strstr(text, "//") == NULL)
 			return why_set(why, "%s is not a store; write %s%s", quoted, choice->name, text);
 	}
 	return 0;

@@ -57,6 +57,9 @@ static void flags(void **state)
 		  "--limit: \"10 \" is not a whole number" },
 		{ "listen", "5001", "--listen: \"5001\" is a port alone; write 0.0.0.0:5001" },
 		{ "links", "o.db", "--links: \"o.db\" is not a store; write sqlite:o.db" },
+		{ "links", "postgresql//h/db",
+		  "--links: this build knows \"sqlite:PATH\" or \"sqlite::memory:\", \"postgresql://...\", "
+		  "\"postgres://...\"; it has no store \"postgresql//h/db\"" },
 		{ "links", "/var/lib/sluice/o.db",
 		  "--links: \"/var/lib/sluice/o.db\" is not a store; write sqlite:/var/lib/sluice/o.db" },
 		{ "links", "sqlite",
