@@ -33,7 +33,8 @@ SANITIZERS = {
     "ASAN_OPTIONS": "halt_on_error=1:exitcode=99:detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
     "LSAN_OPTIONS": "exitcode=99",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:exitcode=99",
-    "TSAN_OPTIONS": "halt_on_error=1:exitcode=99:second_deadlock_stack=1",
+    "TSAN_OPTIONS": "halt_on_error=1:exitcode=99:second_deadlock_stack=1:suppressions="
+                    + os.path.join(ROOT, "tests", "tsan.supp"),
 }
 
 CMOCKA_PLAN = re.compile(r"^1\.\.(\d+)$")
