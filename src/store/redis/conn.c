@@ -187,12 +187,6 @@ void redis_conn_ready(struct redis_conn *conn)
 		conn->config.changed(conn, 0, "connected", conn->config.context);
 }
 
-void redis_conn_hurry(struct redis_conn *conn)
-{
-	if (conn->state == CONN_DOWN)
-		arm(conn, 0);
-}
-
 void conn_reply(struct redis_conn *conn, const struct redisReply *reply)
 {
 	struct redis_command *command = conn->first;

@@ -107,9 +107,6 @@ void redis_conn_ready(struct redis_conn *conn);
  *  Without effect while it is down. @param error  negative errno. @param why  for the log. */
 void redis_conn_drop(struct redis_conn *conn, int error, const char *why);
 
-/** Tries now rather than at the end of the backoff (a Sentinel said so). Without effect unless it is down. */
-void redis_conn_hurry(struct redis_conn *conn);
-
 /** @return "host:port", "[address6]:port". Lives as long as `conn`. */
 const char *redis_conn_name(const struct redis_conn *conn);
 

@@ -381,21 +381,6 @@ static void comes_back_by_itself(void **state)
 	test_redis_stop(&mortal);
 }
 
-/* With attempts an hour apart, only being hurried makes twenty of them. */
-static void hurried(void **state)
-{
-	struct test_client client;
-
-	test_client_open_as(&client, "127.0.0.1", test_free_port(), NULL,
-	                    (struct redis_conn_config){ .timeout_us = 20 * SECOND, .backoff_max_us = 3600 * SECOND });
-	for (unsigned i = 0; i < 20; i++) {
-		test_client_run_down(&client, i);
-		assert_int_equal(client.error, -ECONNREFUSED);
-		redis_conn_hurry(client.conn);
-	}
-	test_client_close(&client);
-}
-
 static void given_up_by_the_owner(void **state)
 {
 	struct test_echo echoes[3];
@@ -538,7 +523,6 @@ int main(void)
 		cmocka_unit_test(password_that_nobody_wants),
 		cmocka_unit_test(greetings),
 		cmocka_unit_test(comes_back_by_itself),
-		cmocka_unit_test(hurried),
 		cmocka_unit_test(given_up_by_the_owner),
 		cmocka_unit_test(freed_with_everything_in_flight),
 		cmocka_unit_test(freed_at_any_time),
