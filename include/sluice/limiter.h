@@ -167,6 +167,15 @@ SLUICE_API enum sluice_algorithm sluice_algorithm_parse(const char *name);
 SLUICE_API size_t sluice_state_max(const struct sluice_policy *policy);
 
 /**
+ * For states that are made at their full length at once, where every byte counts.
+ *
+ * @return the fewest bytes in which every take of the policy has room; 0 for a sliding-log of more than 16, which
+ *         should grow with its use: sluice_state_room(). A sliding-log of 16 or less needs four bytes less than
+ *         sluice_state_max(): in a state of exactly this length the newest entry is left out when the ring is full.
+ */
+SLUICE_API size_t sluice_state_compact(const struct sluice_policy *policy);
+
+/**
  * How large a state must be before sluice_take() can admit `cost` units into it.
  *
  * A sliding-log may live in a state smaller than sluice_state_max(): its ring grows by doubling, so

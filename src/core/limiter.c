@@ -40,6 +40,15 @@ size_t sluice_state_max(const struct sluice_policy *policy)
 	return algorithm != NULL ? algorithm->max(policy) : 0;
 }
 
+size_t sluice_state_compact(const struct sluice_policy *policy)
+{
+	const struct algorithm *algorithm = algorithm_of(policy);
+
+	if (algorithm == NULL)
+		return 0;
+	return algorithm->compact != NULL ? algorithm->compact(policy) : algorithm->max(policy);
+}
+
 size_t sluice_state_room(const void *state, size_t len, const struct sluice_policy *policy, uint64_t now_us,
                          uint32_t cost)
 {

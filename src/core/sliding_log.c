@@ -14,7 +14,8 @@
  *
  * The newest entry of a ring that was just written is known without being stored: its tick is that of the newest time.
  * A writer may leave it out and say so (LOG_LEFT_OUT); that spares a Redis string of ten entries 16 bytes of memory.
- * What is written here stores it.
+ * What is written here stores it, but in a compact state: one whose string ends one entry short of a small limit. Its
+ * entries are laid from the front at every take, as they are few.
  *
  * The entries that count no longer are the oldest. They are dropped when a take is admitted, never by
  * a denied one. The ring may be smaller than the limit and grows by doubling (room); it may stand in
@@ -47,6 +48,12 @@ struct log {
 	uint32_t live_age; /* an entry counts while its age in ticks is below this */
 	uint32_t expired;  /* entries at the head that count no longer */
 };
+
+/* A compact state leaves the newest entry out when the ring is full. */
+static inline bool is_compact(size_t len, const struct sluice_policy *policy)
+{
+	return policy->limit <= LOG_START && len == LOG_RING + (size_t)LOG_ENTRY * (policy->limit - 1);
+}
 
 static inline uint32_t min32(uint32_t a, uint32_t b)
 {
@@ -211,6 +218,11 @@ static size_t log_max(const struct sluice_policy *policy)
 	return LOG_RING + (size_t)LOG_ENTRY * policy->limit;
 }
 
+static size_t log_compact(const struct sluice_policy *policy)
+{
+	return policy->limit <= LOG_START ? LOG_RING + (size_t)LOG_ENTRY * (policy->limit - 1) : 0;
+}
+
 static size_t log_room(const uint8_t *state, size_t len, const struct sluice_policy *policy, uint64_t now_us,
                        uint32_t cost)
 {
@@ -224,7 +236,7 @@ static size_t log_room(const uint8_t *state, size_t len, const struct sluice_pol
 		log_look(&log, state, policy, now_us);
 		need += log.count - log.expired;
 	}
-	if (need > policy->limit || need <= log.slots)
+	if (need > policy->limit || need <= log.slots || is_compact(len, policy))
 		return len;
 	room = log.slots * 2; /* below twice the limit here, so it can't wrap */
 	if (room < need)
@@ -249,15 +261,16 @@ static int log_move(uint8_t *to, size_t to_len, const uint8_t *from, size_t from
 	int kind = log_read(&log, from, from_len, policy);
 	uint32_t keep = kind == STATE_OURS ? min32(log.count, policy->limit) : 0;
 
-	moved.capacity = min32(slots_in(to_len), policy->limit);
+	moved.capacity = is_compact(to_len, policy) ? policy->limit : min32(slots_in(to_len), policy->limit);
 	if (moved.capacity == 0 || moved.capacity < keep)
 		return SLUICE_EROOM;
 	memset(to, 0, to_len);
 	moved.count = keep;
+	moved.left_out = keep > slots_in(to_len);
 	if (kind == STATE_OURS)
 		moved.newest_us = log.newest_us;
 	log_save(to, &moved, policy);
-	for (uint32_t i = 0; i < keep; i++) {
+	for (uint32_t i = 0; i < keep - moved.left_out; i++) {
 		uint32_t age = age_of(from, &log, log.count - keep + i);
 
 		save32(to + LOG_RING + (size_t)LOG_ENTRY * i, (uint32_t)log.newest_tick - age);
@@ -296,12 +309,34 @@ static void log_store_newest(uint8_t *state, struct log *log)
 	save32(ring_at(state, log, log->count - 1), (uint32_t)log->newest_tick);
 }
 
+/* Lays the entries that count, of which there are fewer than the limit, at the front of a compact state. */
+static void log_lay_compact(uint8_t *state, struct log *log, const struct sluice_policy *policy)
+{
+	uint32_t ticks[LOG_START];
+	uint32_t live = log->count - log->expired;
+
+	for (uint32_t i = 0; i < live; i++)
+		ticks[i] = (uint32_t)log->newest_tick - age_of(state, log, log->expired + i);
+	for (uint32_t i = 0; i < live; i++)
+		save32(state + LOG_RING + (size_t)LOG_ENTRY * i, ticks[i]);
+	log->head = 0;
+	log->count = live;
+	log->expired = 0;
+	log->left_out = 0;
+	log->capacity = policy->limit;
+}
+
 /* Forgets the expired entries and sees to it that `cost` more fit; writes nothing when they don't. */
-static inline int log_make_room(uint8_t *state, struct log *log, const struct sluice_policy *policy, uint32_t cost)
+static inline int log_make_room(uint8_t *state, size_t len, struct log *log, const struct sluice_policy *policy,
+                                uint32_t cost)
 {
 	uint32_t live = log->count - log->expired;
 	uint32_t need = live + cost;
 
+	if (is_compact(len, policy)) {
+		log_lay_compact(state, log, policy);
+		return SLUICE_OK;
+	}
 	if (need > log->slots)
 		return SLUICE_EROOM;
 	if (log->left_out != 0 && live > 0)
@@ -324,7 +359,8 @@ static void log_append(uint8_t *state, struct log *log, const struct sluice_poli
 	log->newest_us = log->moment.at_us;
 	log->newest_tick = tick_of(log->newest_us, policy->tick_us);
 	tick = (uint32_t)log->newest_tick;
-	for (uint32_t i = 0; i < cost; i++)
+	log->left_out = log->count + cost > log->slots; /* only in a compact state; the others have room */
+	for (uint32_t i = 0; i < cost - log->left_out; i++)
 		save32(ring_at(state, log, log->count + i), tick);
 	log->count += cost;
 }
@@ -340,7 +376,7 @@ static int log_take(uint8_t *state, size_t len, const struct sluice_policy *poli
 	log_decide(&log, state, policy, cost, out);
 	if (!out->allowed)
 		return SLUICE_OK;
-	if (log_make_room(state, &log, policy, cost) != SLUICE_OK)
+	if (log_make_room(state, len, &log, policy, cost) != SLUICE_OK)
 		return SLUICE_EROOM;
 	log_append(state, &log, policy, cost);
 	log_save(state, &log, policy);
@@ -395,6 +431,7 @@ static int log_refund(uint8_t *state, size_t len, const struct sluice_policy *po
 
 const struct algorithm algorithm_sliding_log = {
 	.max = log_max,
+	.compact = log_compact,
 	.room = log_room,
 	.move = log_move,
 	.take = log_take,

@@ -128,6 +128,7 @@ int state_move_fixed(uint8_t *to, size_t to_len, const uint8_t *from, int from_k
  */
 struct algorithm {
 	size_t (*max)(const struct sluice_policy *policy);
+	size_t (*compact)(const struct sluice_policy *policy); /* NULL: as max */
 	size_t (*room)(const uint8_t *state, size_t len, const struct sluice_policy *policy, uint64_t now_us,
 	               uint32_t cost);
 	int (*move)(uint8_t *to, size_t to_len, const uint8_t *from, size_t from_len,

@@ -260,11 +260,77 @@ static void test_largest(void **context)
 	free(state);
 }
 
+static void assert_same(const struct sluice_decision *a, const struct sluice_decision *b)
+{
+	assert_int_equal(a->allowed, b->allowed);
+	assert_int_equal(a->remaining, b->remaining);
+	assert_int_equal(a->retry_after_us, b->retry_after_us);
+	assert_int_equal(a->reset_after_us, b->reset_after_us);
+	assert_int_equal(a->at_us, b->at_us);
+}
+
+/* A compact state decides as one of full length does, whatever comes: takes, refunds, time that stands still, and moves
+ * between the two. */
+static void test_compact(void **context)
+{
+	for (uint32_t limit = 1; limit <= 17; limit++) {
+		struct sluice_policy policy = policy_of(SLUICE_SLIDING_LOG, limit, SECOND);
+		size_t len = sluice_state_compact(&policy);
+		uint8_t full[LEN(17)], compact[LEN(17)], moved[LEN(17)];
+		uint64_t now_us = HOUR, random = limit;
+
+		if (limit == 17) {
+			assert_int_equal(len, 0);
+			break;
+		}
+		assert_int_equal(len, LEN(limit - 1));
+		assert_int_equal(sluice_state_move(full, LEN(limit), NULL, 0, &policy), SLUICE_OK);
+		assert_int_equal(sluice_state_move(compact, len, NULL, 0, &policy), SLUICE_OK);
+		for (int step = 0; step < 2000; step++) {
+			struct sluice_decision a, b;
+			uint32_t cost;
+
+			random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
+			cost = 1 + (uint32_t)(random >> 33) % (limit > 2 && step % 3 == 0 ? limit : 1);
+			now_us += (random >> 40) % (2 * SECOND / limit);
+			assert_int_equal(sluice_state_room(compact, len, &policy, now_us, cost), len);
+			a = must_take(full, LEN(limit), &policy, now_us, cost);
+			b = must_take(compact, len, &policy, now_us, cost);
+			assert_same(&a, &b);
+			if (a.allowed && step % 5 == 0) {
+				assert_int_equal(sluice_refund(full, LEN(limit), &policy, now_us, cost, a.at_us, &a),
+				                 0);
+				assert_int_equal(sluice_refund(compact, len, &policy, now_us, cost, b.at_us, &b), 0);
+				assert_same(&a, &b);
+			}
+			if (step % 7 == 0) { /* to full length and back */
+				assert_int_equal(sluice_state_move(moved, LEN(limit), compact, len, &policy), 0);
+				assert_int_equal(sluice_state_move(compact, len, moved, LEN(limit), &policy), 0);
+			}
+			a = must_peek(full, LEN(limit), &policy, now_us, 1);
+			b = must_peek(compact, len, &policy, now_us, 1);
+			assert_same(&a, &b);
+		}
+	}
+}
+
+/* Algorithms of one length are compact as they are. */
+static void test_compact_lengths(void **context)
+{
+	struct sluice_policy counter = policy_of(SLUICE_SLIDING_COUNTER, 10, SECOND);
+	struct sluice_policy none = { 0 };
+
+	assert_int_equal(sluice_state_compact(&counter), sluice_state_max(&counter));
+	assert_int_equal(sluice_state_compact(&none), 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_growth),
 		cmocka_unit_test(test_widened_in_place),
+		cmocka_unit_test(test_compact),
+		cmocka_unit_test(test_compact_lengths),
 		cmocka_unit_test(test_moved),
 		cmocka_unit_test(test_moved_to_a_smaller_limit),
 		cmocka_unit_test(test_another_window),
