@@ -257,7 +257,7 @@ static void log_save(uint8_t *state, const struct log *log, const struct sluice_
 static int log_move(uint8_t *to, size_t to_len, const uint8_t *from, size_t from_len,
                     const struct sluice_policy *policy)
 {
-	struct log log, moved = { 0 };
+	struct log log = { 0 }, moved = { 0 };
 	int kind = log_read(&log, from, from_len, policy);
 	uint32_t keep = kind == STATE_OURS ? min32(log.count, policy->limit) : 0;
 

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * api.h: the entry points of Redis and Valkey that the module calls, by our own declarations.
+ *
+ * A server hands out its functions by name; the names, parameters and numbers here are what its module interface
+ * documents (https://redis.io/docs/latest/develop/reference/modules/modules-api-ref/). Valkey serves the same names.
+ *
+ * Rules: server thread only, as all of a module is. Strings and keys that a function creates belong to the caller; a
+ * NULL context means that nobody frees them behind its back.
+ *
+ * Leaves out: everything that the module does not call.
+ */
+#ifndef SLUICE_MODULE_API_H
+#define SLUICE_MODULE_API_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct RedisModuleCtx RedisModuleCtx;
+typedef struct RedisModuleString RedisModuleString;
+typedef struct RedisModuleKey RedisModuleKey;
+typedef struct RedisModuleCommand RedisModuleCommand;
+typedef struct RedisModuleCallReply RedisModuleCallReply;
+typedef struct RedisModuleInfoCtx RedisModuleInfoCtx;
+
+/* An event of the server: its number, and the version of what it passes, always 1. */
+struct redis_event {
+	uint64_t id;
+	uint64_t version;
+};
+
+typedef int redis_command_function(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
+typedef void redis_event_function(RedisModuleCtx *ctx, struct redis_event event, uint64_t what, void *data);
+typedef void redis_info_function(RedisModuleInfoCtx *ctx, int for_crash_report);
+
+enum { REDIS_OK = 0, REDIS_ERR = 1 };
+enum { REDIS_API_VERSION = 1 };
+enum { REDIS_READ = 1, REDIS_WRITE = 2 }; /* of OpenKey and StringDMA */
+enum { REDIS_TYPE_EMPTY = 0, REDIS_TYPE_STRING = 1 };
+enum { REDIS_NOTIFY_GENERIC = 1 << 2, REDIS_NOTIFY_STRING = 1 << 3 };
+enum { REDIS_NO_IMPLICIT_SIGNAL = 1 << 1 }; /* of SetModuleOptions */
+enum { REDIS_FLAG_CLUSTER = 1 << 5 };       /* of GetContextFlags */
+enum { REDIS_EVENT_ROLE = 0, REDIS_EVENT_FORK = 13, REDIS_EVENT_LOOP = 15 };
+#define REDIS_NO_EXPIRE INT64_C(-1)
+#define REDIS_WRONGTYPE "WRONGTYPE Operation against a key holding the wrong kind of value"
+
+/* X(result, name, parameters): in every server from 6.0 on. */
+#define REDIS_API_REQUIRED(X)                                                                                          \
+	X(void, SetModuleAttribs, (RedisModuleCtx *, const char *name, int version, int api_version))                  \
+	X(void, SetModuleOptions, (RedisModuleCtx *, int options))                                                     \
+	X(int, CreateCommand,                                                                                          \
+	  (RedisModuleCtx *, const char *name, redis_command_function *, const char *flags, int first_key,             \
+	   int last_key, int step))                                                                                    \
+	X(int, SubscribeToServerEvent, (RedisModuleCtx *, struct redis_event, redis_event_function *))                 \
+	X(int, RegisterInfoFunc, (RedisModuleCtx *, redis_info_function *))                                            \
+	X(int, InfoAddSection, (RedisModuleInfoCtx *, const char *name))                                               \
+	X(int, InfoAddFieldULongLong, (RedisModuleInfoCtx *, const char *name, unsigned long long value))              \
+	X(int, InfoAddFieldCString, (RedisModuleInfoCtx *, const char *name, const char *value))                       \
+	X(void, Log, (RedisModuleCtx *, const char *level, const char *format, ...))                                   \
+	X(int, GetContextFlags, (RedisModuleCtx *))                                                                    \
+	X(int, WrongArity, (RedisModuleCtx *))                                                                         \
+	X(int, ReplyWithError, (RedisModuleCtx *, const char *text))                                                   \
+	X(int, ReplyWithArray, (RedisModuleCtx *, long len))                                                           \
+	X(int, ReplyWithLongLong, (RedisModuleCtx *, long long value))                                                 \
+	X(int, ReplyWithStringBuffer, (RedisModuleCtx *, const char *bytes, size_t len))                               \
+	X(int, ReplyWithSimpleString, (RedisModuleCtx *, const char *text))                                            \
+	X(int, IsKeysPositionRequest, (RedisModuleCtx *))                                                              \
+	X(void, KeyAtPos, (RedisModuleCtx *, int position))                                                            \
+	X(RedisModuleKey *, OpenKey, (RedisModuleCtx *, RedisModuleString * name, int mode))                           \
+	X(void, CloseKey, (RedisModuleKey *))                                                                          \
+	X(int, KeyType, (RedisModuleKey *))                                                                            \
+	X(int, DeleteKey, (RedisModuleKey *))                                                                          \
+	X(char *, StringDMA, (RedisModuleKey *, size_t * len, int mode))                                               \
+	X(int, StringTruncate, (RedisModuleKey *, size_t len))                                                         \
+	X(int, StringSet, (RedisModuleKey *, RedisModuleString *))                                                     \
+	X(int64_t, GetExpire, (RedisModuleKey *))                                                                      \
+	X(int64_t, Milliseconds, (void))                                                                               \
+	X(RedisModuleString *, CreateString, (RedisModuleCtx *, const char *bytes, size_t len))                        \
+	X(RedisModuleString *, CreateStringFromLongLong, (RedisModuleCtx *, long long value))                          \
+	X(void, FreeString, (RedisModuleCtx *, RedisModuleString *))                                                   \
+	X(const char *, StringPtrLen, (const RedisModuleString *, size_t *len))                                        \
+	X(RedisModuleCallReply *, Call, (RedisModuleCtx *, const char *command, const char *format, ...))              \
+	X(void, FreeCallReply, (RedisModuleCallReply *))                                                               \
+	X(int, Replicate, (RedisModuleCtx *, const char *command, const char *format, ...))                            \
+	X(int, ReplicateVerbatim, (RedisModuleCtx *))                                                                  \
+	X(int, SignalModifiedKey, (RedisModuleCtx *, RedisModuleString * name))                                        \
+	X(int, NotifyKeyspaceEvent, (RedisModuleCtx *, int type, const char *event, RedisModuleString *name))          \
+	X(void *, Alloc, (size_t bytes))                                                                               \
+	X(void, Free, (void *))
+
+/* Y(result, name, parameters, what is missing without it): NULL on servers that are too old. */
+#define REDIS_API_OPTIONAL(Y)                                                                                          \
+	Y(int64_t, GetAbsExpire, (RedisModuleKey *), "direct-expiry")                                                  \
+	Y(int, SetAbsExpire, (RedisModuleKey *, int64_t at_ms), "direct-expiry")                                       \
+	Y(int, IsSubEventSupported, (struct redis_event, uint64_t what), "loop-events")                                \
+	Y(int, GetServerVersion, (void), "server-version")                                                             \
+	Y(RedisModuleCommand *, GetCommand, (RedisModuleCtx *, const char *name), "command-docs")                      \
+	Y(int, SetCommandInfo, (RedisModuleCommand *, const void *info), "command-docs")                               \
+	Y(int, SetCommandACLCategories, (RedisModuleCommand *, const char *categories), "acl-categories")              \
+	Y(int, AddACLCategory, (RedisModuleCtx *, const char *name), "own-acl-category")
+
+struct redis_api {
+#define REDIS_API_MEMBER(result, name, parameters) result(*name) parameters;
+#define REDIS_API_OPTIONAL_MEMBER(result, name, parameters, missing) result(*name) parameters;
+	REDIS_API_REQUIRED(REDIS_API_MEMBER)
+	REDIS_API_OPTIONAL(REDIS_API_OPTIONAL_MEMBER)
+#undef REDIS_API_MEMBER
+#undef REDIS_API_OPTIONAL_MEMBER
+	/* Which of the optional abilities this server lacks, separated by blanks; "" for none. */
+	char missing[128];
+};
+
+/* The one table: commands of a module are called without a context of its own. Filled once by api_load(). */
+extern struct redis_api redis;
+
+/** Asks the server for the entry points.
+ *  @param ctx  that RedisModule_OnLoad was called with: it begins with the function that hands them out.
+ *  @return NULL, or the name of a required one that this server lacks. */
+const char *api_load(RedisModuleCtx *ctx);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * key.c: states in strings of the server, changed in place.
+ *
+ * Expiry. A state is needed until its whole quota is back. Its key lives at least a second longer (the script's keys do
+ * too), as the server's own notion of now may lag. To move the expiry costs two lookups, so it is set an eighth of the
+ * window later than needed (at most a minute), and moved only when the state would else outlive its key.
+ */
+#include "redis-module/key.h"
+
+#include <string.h>
+
+#include "redis-module/clock.h"
+#include "redis-module/effects.h"
+
+#define SPARE_MS INT64_C(1000)
+#define SLACK_MAX_MS INT64_C(60000)
+
+void key_open(struct key *key, RedisModuleCtx *ctx, RedisModuleString *name, int mode)
+{
+	key->name = name;
+	key->handle = redis.OpenKey(ctx, name, mode);
+}
+
+int key_read(struct key *key, int mode)
+{
+	key->state = NULL;
+	key->len = 0;
+	if (key->handle == NULL)
+		return KEY_OK;
+	key->state = (uint8_t *)redis.StringDMA(key->handle, &key->len, mode);
+	if (key->state == NULL)
+		return KEY_WRONGTYPE;
+	if (key->len ==
+	    0) /* an empty string holds no state; a key that is not there gives a string of the server's own */
+		key->state = NULL;
+	return KEY_OK;
+}
+
+void key_close(struct key *key)
+{
+	if (key->handle != NULL)
+		redis.CloseKey(key->handle);
+	key->handle = NULL;
+}
+
+int key_peek(const struct key *key, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost,
+             struct sluice_decision *out)
+{
+	return sluice_peek(key->state, key->len, policy, now_us, cost, out) == SLUICE_OK ? KEY_OK : KEY_MALFORMED;
+}
+
+/* A new state comes into a string made for it, of its full length when that is small. A larger one grows by doubling:
+ * a new string each time, because the server would double it once more when it enlarges one in place. */
+static int make_room(struct key *key, const struct sluice_policy *policy, size_t room)
+{
+	size_t compact = sluice_state_compact(policy);
+	RedisModuleString *string;
+	uint8_t *moved;
+
+	if (compact > 0)
+		room = compact;
+	if (key->state == NULL) {
+		redis.StringTruncate(key->handle, room);
+		key_read(key, REDIS_READ | REDIS_WRITE);
+		return sluice_state_move(key->state, key->len, NULL, 0, policy);
+	}
+	moved = redis.Alloc(room); /* the server ends itself rather than return NULL */
+	if (sluice_state_move(moved, room, key->state, key->len, policy) != SLUICE_OK) {
+		redis.Free(moved);
+		return SLUICE_EFORMAT;
+	}
+	string = redis.CreateString(NULL, (const char *)moved, room);
+	redis.StringSet(key->handle, string);
+	redis.FreeString(NULL, string);
+	redis.Free(moved);
+	key_read(key, REDIS_READ | REDIS_WRITE);
+	return SLUICE_OK;
+}
+
+static int64_t expiry_of(const struct key *key)
+{
+	int64_t left_ms;
+
+	if (redis.GetAbsExpire != NULL)
+		return redis.GetAbsExpire(key->handle);
+	left_ms = redis.GetExpire(key->handle);
+	return left_ms == REDIS_NO_EXPIRE ? REDIS_NO_EXPIRE : redis.Milliseconds() + left_ms;
+}
+
+/* @return the new expiry in ms, or 0 when the present one will do. */
+static int64_t move_expiry(struct key *key, const struct sluice_policy *policy, uint64_t until_us, bool fresh)
+{
+	int64_t needed_ms = module_expiry_ms(until_us) + SPARE_MS;
+	int64_t slack_ms = (int64_t)(policy->window_us / 8000);
+
+	if (!fresh && expiry_of(key) >= needed_ms)
+		return 0;
+	needed_ms += slack_ms < SLACK_MAX_MS ? slack_ms : SLACK_MAX_MS;
+	return needed_ms;
+}
+
+int key_take(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost,
+             struct sluice_decision *out)
+{
+	size_t room = sluice_state_room(key->state, key->len, policy, now_us, cost);
+	struct effect effect;
+	int result;
+
+	effect.fresh = room > key->len || key->state == NULL;
+	if (room > key->len && make_room(key, policy, room) != SLUICE_OK)
+		return KEY_MALFORMED;
+	effect.appended = cost;
+	effect_before(&effect, key);
+	result = sluice_take(key->state, key->len, policy, now_us, cost, out);
+	if (result != SLUICE_OK)
+		return KEY_MALFORMED;
+	if (!out->allowed)
+		return KEY_OK;
+	effect.expiry_ms = move_expiry(key, policy, now_us + out->reset_after_us, effect.fresh);
+	effect_write(&effect, ctx, key);
+	return KEY_OK;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * key.h: the state that a key of the server holds: open it, decide on it, keep its expiry.
+ *
+ * A key is opened for one command and closed by it. Nothing else may open, change or delete the same key meanwhile: the
+ * server's handle keeps the value by its address.
+ *
+ * Leaves out: who must be told of a change (effects.h).
+ */
+#ifndef SLUICE_MODULE_KEY_H
+#define SLUICE_MODULE_KEY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "redis-module/api.h"
+#include "sluice/limiter.h"
+
+struct key {
+	RedisModuleString *name;
+	RedisModuleKey *handle; /* NULL: opened for reading, and not there */
+	uint8_t *state;         /* in the server's own memory; NULL: none */
+	size_t len;
+};
+
+enum { KEY_OK = 0, KEY_WRONGTYPE = -1, KEY_MALFORMED = -2 };
+
+/** Looks a key up. Must be read with key_read() before anything else.
+ *  @param mode  REDIS_READ, or REDIS_READ | REDIS_WRITE. */
+void key_open(struct key *key, RedisModuleCtx *ctx, RedisModuleString *name, int mode);
+
+/** Finds the state. Apart from key_open() because it waits for other memory: many keys are opened, then many read.
+ *  @return KEY_OK or KEY_WRONGTYPE. */
+int key_read(struct key *key, int mode);
+
+/** @return KEY_OK with the decision, or KEY_MALFORMED. Changes nothing. */
+int key_peek(const struct key *key, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost,
+             struct sluice_decision *out);
+
+/** Takes, and when that is allowed lets the key live for as long as the state needs, and tells all who listen.
+ *  @return KEY_OK with the decision, or KEY_MALFORMED with nothing changed. */
+int key_take(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost,
+             struct sluice_decision *out);
+
+void key_close(struct key *key);
+
+#endif

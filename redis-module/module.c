@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * module.c: loads and unloads the module, and what its commands share in their answers.
+ */
+#include "redis-module/module.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "redis-module/effects.h"
+#include "redis-module/key.h"
+
+#define EXPORTED __attribute__((visibility("default")))
+
+struct module module;
+
+int module_error(RedisModuleCtx *ctx, const struct why *why)
+{
+	char text[sizeof why->text + 8];
+
+	module.errors++;
+	snprintf(text, sizeof text, "ERR %s", why->text);
+	return redis.ReplyWithError(ctx, text);
+}
+
+int module_refuse(RedisModuleCtx *ctx, int result)
+{
+	module.errors++;
+	if (result == KEY_WRONGTYPE)
+		return redis.ReplyWithError(ctx, REDIS_WRONGTYPE);
+	return redis.ReplyWithError(ctx,
+	                            "ERR key holds no state that this version understands; DEL it, or use another key");
+}
+
+void module_count(const struct sluice_decision *decision)
+{
+	module.decisions++;
+	module.denials += !decision->allowed;
+}
+
+void module_words(struct word *words, RedisModuleString **argv, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		words[i].at = redis.StringPtrLen(argv[i], &words[i].len);
+}
+
+void module_reply(RedisModuleCtx *ctx, const struct sluice_decision *decision, bool with_time)
+{
+	redis.ReplyWithArray(ctx, with_time ? 6 : 5);
+	redis.ReplyWithLongLong(ctx, decision->allowed);
+	redis.ReplyWithLongLong(ctx, decision->limit);
+	redis.ReplyWithLongLong(ctx, decision->remaining);
+	redis.ReplyWithLongLong(ctx,
+	                        decision->retry_after_us == SLUICE_NEVER ? -1 : (long long)decision->retry_after_us);
+	redis.ReplyWithLongLong(ctx, (long long)decision->reset_after_us);
+	if (with_time)
+		redis.ReplyWithLongLong(ctx, (long long)decision->at_us);
+}
+
+static int create_commands(RedisModuleCtx *ctx)
+{
+	static const struct {
+		const char *name;
+		redis_command_function *function;
+		const char *flags;
+		int first_key, last_key, step;
+	} commands[] = {
+		{ "SLUICE.TAKE", take_command, "write deny-oom fast", 1, 1, 1 },
+		{ "SLUICE.PEEK", peek_command, "readonly fast", 1, 1, 1 },
+		{ "SLUICE.MTAKE", mtake_command, "write deny-oom getkeys-api", 3, 3, 1 },
+	};
+
+	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+		if (redis.CreateCommand(ctx, commands[i].name, commands[i].function, commands[i].flags,
+		                        commands[i].first_key, commands[i].last_key, commands[i].step) != REDIS_OK)
+			return REDIS_ERR;
+	}
+	return REDIS_OK;
+}
+
+EXPORTED int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
+EXPORTED int RedisModule_OnUnload(RedisModuleCtx *ctx);
+
+int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
+{
+	const char *lacking = api_load(ctx);
+
+	(void)argv;
+	(void)argc;
+	memset(&module, 0, sizeof module);
+	if (lacking != NULL) {
+		fprintf(stderr, "sluice: this server has no RedisModule_%s; Redis 6.0 or Valkey 7.2 is needed\n",
+		        lacking);
+		return REDIS_ERR;
+	}
+	redis.SetModuleAttribs(ctx, MODULE_NAME, 1, REDIS_API_VERSION);
+	redis.SetModuleOptions(ctx, REDIS_NO_IMPLICIT_SIGNAL);
+	if (create_commands(ctx) != REDIS_OK)
+		return REDIS_ERR;
+	if (redis.missing[0] != '\0')
+		redis.Log(ctx, "notice", "this server lacks: %s; everything works without", redis.missing);
+	return effects_open(ctx);
+}
+
+int RedisModule_OnUnload(RedisModuleCtx *ctx)
+{
+	(void)ctx;
+	effects_close();
+	return REDIS_OK;
+}
