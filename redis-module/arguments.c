@@ -140,7 +140,7 @@ static size_t join(char to[sizeof((struct arguments_memo *)0)->words], const str
 /* @param burst  its word, or NULL. */
 static int read_policy(struct arguments *out, const struct word *words, const struct word *burst, struct why *why)
 {
-	enum sluice_algorithm algorithm;
+	enum sluice_algorithm algorithm = 0;
 	uint64_t limit, window_us, units = 0;
 	const char *reason = NULL;
 

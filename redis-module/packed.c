@@ -55,7 +55,7 @@ static int read_takes(struct take *takes, size_t keys, const struct sluice_polic
 				return why_set(why, "requests end before key %zu", i);
 			together = at[0];
 			if (together == 0 || together > keys - i)
-				return why_set(why, "a request of %zu keys, where %zu are left", together, keys - i);
+				return why_set(why, "requests: one has %zu keys, with %zu left", together, keys - i);
 			takes[i].together = (uint32_t)together;
 		}
 		at = next(reader, 5);
@@ -86,7 +86,7 @@ int packed_read(struct take *takes, size_t keys, struct sluice_policy *policies,
 	    read_takes(takes, keys, policies, head[1], &reader, why) != 0)
 		return -1;
 	if (reader.left > 0)
-		return why_set(why, "requests have %zu bytes too many", reader.left);
+		return why_set(why, "requests go on after their takes: bytes left: %zu", reader.left);
 	return 0;
 }
 
