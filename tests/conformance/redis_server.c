@@ -20,10 +20,20 @@ static void path_in(const struct redis_server *server, const char *name, char pa
 
 static void run(const struct redis_server *server, const char *socket, const char *const *options, pid_t parent)
 {
-	const char *words[WORDS_MAX] = {
-		"redis-server", "--port", "0",         "--unixsocket", socket, "--dir", server->directory, "--save", "",
-		"--appendonly", "no",     "--logfile", "log"
-	};
+	const char *chosen = getenv("SLUICE_TEST_REDIS_SERVER");
+	const char *words[WORDS_MAX] = { chosen != NULL && chosen[0] != '\0' ? chosen : "redis-server",
+		                         "--port",
+		                         "0",
+		                         "--unixsocket",
+		                         socket,
+		                         "--dir",
+		                         server->directory,
+		                         "--save",
+		                         "",
+		                         "--appendonly",
+		                         "no",
+		                         "--logfile",
+		                         "log" };
 	size_t n = 13;
 
 	while (options != NULL && *options != NULL && n < WORDS_MAX - 1)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * redis_server.h: a redis-server of the test's own, on a socket in a temporary directory, and one connection to it.
+ * SLUICE_TEST_REDIS_SERVER in the environment names another Redis or Valkey to run.
  *
  * It ends with the test, also when that is killed.
  */

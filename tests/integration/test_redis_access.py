@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from support.redis import free_port
+from support.redis import free_port, needs_tls
 from support.server import run
 from support.waiting import wait_until
 
@@ -32,6 +32,7 @@ issue client DNS:client
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
+    needs_tls()
     folder = tmp_path_factory.mktemp("certificates")
     subprocess.run(["sh", "-c", CERTIFICATES], cwd=folder, check=True, capture_output=True, timeout=120)
     return folder

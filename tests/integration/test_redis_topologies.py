@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Redis behind Sentinel, as a Cluster, over TLS, and with users: the same limit."""
+import re
 import subprocess
 import threading
 
 import pytest
 
-from support.redis import Cluster, Sentinel, free_port
+from support.redis import Cluster, Sentinel, free_port, free_port_with_bus, needs_tls
 from support.server import run
 from support.waiting import LIMIT_S, wait_until
 
@@ -86,6 +87,7 @@ def openssl(*arguments):
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
     """A folder with an authority, and a key and certificate for 127.0.0.1, good for both ends."""
+    needs_tls()
     folder = tmp_path_factory.mktemp("certificates")
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=Test authority", "-keyout",
             folder / "ca.key", "-out", folder / "ca.crt")
@@ -121,7 +123,7 @@ def test_over_tls_with_certificates_on_both_ends(start, start_redis, certificate
 
 
 def test_a_cluster_over_tls(start, start_redis, certificates):
-    ports = [free_port() for _ in range(3)]
+    ports = [free_port_with_bus() for _ in range(3)]
     left = iter(ports)
     cluster = Cluster(lambda arguments: start_redis(arguments=[*tls_arguments(certificates, next(left)), *arguments]))
     server = start(config=f"limiter:\n  store: rediss+cluster://127.0.0.1:{ports[0]}\n" + tls_settings(certificates))
@@ -306,8 +308,8 @@ def test_a_slot_moves_under_load(start, cluster):
 
 
 def test_a_slot_moves_to_a_server_that_nobody_knew(start, start_redis, cluster):
-    new = start_redis(arguments=[*Cluster.ARGUMENTS, "--cluster-port", str(free_port())])
-    new.ask("CLUSTER", "MEET", cluster.nodes[0].host, cluster.nodes[0].port, cluster.nodes[0].arguments[-1])
+    new, known = start_redis(arguments=Cluster.ARGUMENTS), cluster.nodes[0]
+    new.ask("CLUSTER", "MEET", known.host, known.port, known.bus_port)
     cluster.nodes.append(new)
     wait_until(lambda: all(f"cluster_known_nodes:{len(cluster.nodes)}" in node.ask("CLUSTER", "INFO")
                            for node in cluster.nodes) and cluster.is_well(), what="the new server to be known")
@@ -381,7 +383,7 @@ def test_the_first_server_that_is_named_may_be_away(start, cluster):
     server = start(arguments=["--limiter", cluster_url(cluster, *cluster.nodes)])
     owned = next(client for client in range(2, 250)
                  if cluster.owner_of(f"rate_limit:per-client:{{127.0.0.{client}}}")[0] is not cluster.nodes[0])
-    wait_until(lambda: "Redis 7" in server.stderr, what="the others to be found")
+    wait_until(lambda: re.search(r"(Redis|Valkey) \d", server.stderr), what="the others to be found")
     before = server.metrics()
     assert server.get("/", source=f"127.0.0.{owned}").status == 200
     assert server.metrics() != before
@@ -392,9 +394,9 @@ def test_the_first_server_that_is_named_may_be_away(start, cluster):
 @pytest.mark.parametrize("scheme", ["redis://", "redis+cluster://"])
 def test_the_wrong_kind_of_server(start, start_redis, scheme):
     arguments = Cluster.ARGUMENTS[:2] if scheme == "redis://" else []
-    redis = start_redis(arguments=arguments + (["--cluster-port", str(free_port())] if arguments else []))
+    redis = start_redis(arguments=arguments)
     if arguments:
-        redis.ask("CLUSTER", "ADDSLOTSRANGE", 0, 8000)  # not that of our key
+        redis.own_slots(0, 8000)  # not that of our key
     server = start(arguments=["--limiter", redis.url.replace("redis://", scheme)])
     assert not is_ready(server)
     assert server.get("/").status == 200  # by the policy

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from support.redis import RedisError
+from support.redis import RedisError, debug_allowed
 from support.waiting import wait_until
 
 TIMEOUT_S = 0.5
@@ -89,7 +89,7 @@ def test_a_password_that_changes(start, redis):
 def test_a_script_that_blocks_redis(start, redis):
     server = start(config=config(redis.url), threads=1)
     assert asks_store(server, "127.0.0.2")
-    redis.ask("CONFIG", "SET", "busy-reply-threshold", "10")
+    redis.ask("CONFIG", "SET", "lua-time-limit", "10")
     with redis.client() as busy:
         busy.socket.sendall(b"*3\r\n$4\r\nEVAL\r\n$21\r\nwhile true do end    \r\n$1\r\n0\r\n")
         wait_until(lambda: is_busy(redis), what="Redis to be busy")
@@ -104,7 +104,7 @@ def test_a_script_that_blocks_redis(start, redis):
 
 
 def test_loading(start, start_redis):
-    redis = start_redis(arguments=["--appendonly", "yes", "--appendfsync", "always", "--enable-debug-command", "yes"])
+    redis = start_redis(arguments=["--appendonly", "yes", "--appendfsync", "always", *debug_allowed()])
     server = start(config=config(redis.url), threads=1)
     assert [server.get("/", source="127.0.0.2").status for _ in range(11)] == [200] * 10 + [429]
     with redis.client() as client:

@@ -5,21 +5,62 @@ whatever happens.
 Leaves out: what Sluice makes of them.
 """
 import contextlib
+import functools
+import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
+
+import pytest
 
 from support.server import DIES_WITH_US
 from support.waiting import LIMIT_S, wait_until
 
 SLOTS = 16384
+BUS_ABOVE_PORT = 10000  # how far above its port a node of a Cluster listens to the others
+# Which Redis or Valkey the tests run.
+SERVER = shlex.split(os.environ.get("SLUICE_TEST_REDIS_SERVER") or "redis-server")
+
+
+@functools.cache
+def server_version():
+    """(major, minor, …) of the Redis that the tests run. Valkey began as Redis 7.2 and counts on from there."""
+    told = subprocess.run([*SERVER, "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(number) for number in re.search(r" v=(\d+(?:\.\d+)+)", told).group(1).split("."))
+
+
+def debug_allowed():
+    """Arguments of a server that answers DEBUG. Before Redis 7 every one does."""
+    return ["--enable-debug-command", "yes"] if server_version() >= (7,) else []
+
+
+def needs_tls():
+    """Skips the test, and says so, on a server that was built without TLS."""
+    told = subprocess.run([*SERVER, "--port", "0", "--tls-port", "1", "--tls-cert-file", "none"], capture_output=True,
+                          text=True, check=False, timeout=LIMIT_S)
+    assert told.returncode != 0, "a certificate that does not exist was taken"
+    if "FATAL CONFIG FILE ERROR" in told.stdout + told.stderr:
+        pytest.skip("this server was built without TLS")
 
 
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def free_port_with_bus():
+    """A port whose neighbour for a Cluster's bus is free, too."""
+    while True:
+        port = free_port()
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port + BUS_ABOVE_PORT))
+            except (OverflowError, OSError):
+                continue
+        return port
 
 
 class RedisError(Exception):
@@ -81,8 +122,9 @@ class Redis:
     """
 
     def __init__(self, folder, port=None, host="127.0.0.1", arguments=(), before=(), there=contextlib.nullcontext):
-        self.folder, self.host, self.port = folder, host, port or free_port()
         self.arguments, self.before, self.there = list(arguments), list(before), there
+        self.folder, self.host = folder, host
+        self.port = port or (free_port_with_bus() if "--cluster-enabled" in self.arguments else free_port())
         self.process = None
         self.paused = False
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,8 +134,18 @@ class Redis:
     def url(self):
         return f"redis://{self.host}:{self.port}"
 
+    @property
+    def bus_port(self):
+        """Where the other nodes of a Cluster reach it."""
+        tls = "--tls-cluster" in self.arguments
+        return BUS_ABOVE_PORT + (int(self.arguments[self.arguments.index("--tls-port") + 1]) if tls else self.port)
+
+    def own_slots(self, first, last):
+        """Of a Cluster: these slots are its own. (ADDSLOTSRANGE is not known before Redis 7.)"""
+        self.ask("CLUSTER", "ADDSLOTS", *range(first, last + 1))
+
     def command(self):
-        return ["redis-server", "--bind", self.host, "--port", str(self.port), "--dir", str(self.folder), "--save", "",
+        return [*SERVER, "--bind", self.host, "--port", str(self.port), "--dir", str(self.folder), "--save", "",
                 "--protected-mode", "no", "--logfile", "redis.log", "--daemonize", "no", *self.arguments]
 
     def start(self, empty=False):
@@ -182,7 +234,7 @@ class Sentinel(Redis):
         super().__init__(folder, **settings)
 
     def command(self):
-        return ["redis-server", str(self.config), "--sentinel", "--bind", self.host, "--port", str(self.port), "--dir",
+        return [*SERVER, str(self.config), "--sentinel", "--bind", self.host, "--port", str(self.port), "--dir",
                 str(self.folder), "--protected-mode", "no", "--logfile", "redis.log", *self.arguments]
 
     def master(self):
@@ -201,14 +253,13 @@ class Cluster:
                  "--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"]
 
     def __init__(self, start_one, masters=3, replicas=0):
-        # A bus port of its own: by default it is port + 10000, which may be none.
-        self.nodes = [start_one([*self.ARGUMENTS, "--cluster-port", str(free_port())]) for _ in range(masters + replicas)]
+        self.nodes = [start_one(self.ARGUMENTS) for _ in range(masters + replicas)]
         self.masters, self.replicas = self.nodes[:masters], self.nodes[masters:]
         first = self.nodes[0]
         for node in self.nodes[1:]:
-            node.ask("CLUSTER", "MEET", first.host, first.port, first.arguments[-1])
+            node.ask("CLUSTER", "MEET", first.host, first.port, first.bus_port)
         for i, master in enumerate(self.masters):
-            master.ask("CLUSTER", "ADDSLOTSRANGE", SLOTS * i // masters, SLOTS * (i + 1) // masters - 1)
+            master.own_slots(SLOTS * i // masters, SLOTS * (i + 1) // masters - 1)
         wait_until(lambda: all(self._knows(node) == len(self.nodes) for node in self.nodes), what="the nodes to meet")
         for i, replica in enumerate(self.replicas):
             replica.ask("CLUSTER", "REPLICATE", self.id_of(self.masters[i % masters]))
