@@ -121,29 +121,38 @@ static void send(const struct effect *effect, RedisModuleCtx *ctx, const struct 
 		send_range(ctx, key, 0, key->len);
 }
 
-static void expire(const struct effect *effect, RedisModuleCtx *ctx, const struct key *key)
-{
-	RedisModuleCallReply *reply;
-
-	if (redis.SetAbsExpire != NULL) {
-		redis.SetAbsExpire(key->handle, effect->expiry_ms);
-		redis.NotifyKeyspaceEvent(ctx, REDIS_NOTIFY_GENERIC, "expire", key->name);
-		return;
-	}
-	/* SetExpire would count from the server's clock at another moment, and so another time than the one that is
-	 * sent. */
-	reply = redis.Call(ctx, "PEXPIREAT", "sl", key->name, (long long)effect->expiry_ms);
-	if (reply != NULL)
-		redis.FreeCallReply(reply);
-}
-
-void effect_write(const struct effect *effect, RedisModuleCtx *ctx, const struct key *key)
+void effect_write(const struct effect *effect, RedisModuleCtx *ctx, struct key *key)
 {
 	send(effect, ctx, key);
 	redis.SignalModifiedKey(ctx, key->name);
-	redis.NotifyKeyspaceEvent(ctx, REDIS_NOTIFY_STRING, effect->fresh ? "set" : "setrange", key->name);
-	if (effect->expiry_ms > 0)
-		expire(effect, ctx, key);
+	key->news.events = effect->fresh ? NEWS_SET : NEWS_SETRANGE;
+	if (effect->expiry_ms == 0)
+		return;
+	key->news.events |= NEWS_EXPIRE;
+	if (redis.SetAbsExpire != NULL)
+		redis.SetAbsExpire(key->handle, effect->expiry_ms);
+	else
+		key->news.expiry_ms = effect->expiry_ms;
+}
+
+void effect_tell(const struct news *news, RedisModuleCtx *ctx, RedisModuleString *name)
+{
+	RedisModuleCallReply *reply;
+
+	if ((news->events & (NEWS_SET | NEWS_SETRANGE)) != 0)
+		redis.NotifyKeyspaceEvent(ctx, REDIS_NOTIFY_STRING, (news->events & NEWS_SET) != 0 ? "set" : "setrange",
+		                          name);
+	if ((news->events & NEWS_EXPIRE) == 0)
+		return;
+	if (news->expiry_ms == 0) {
+		redis.NotifyKeyspaceEvent(ctx, REDIS_NOTIFY_GENERIC, "expire", name);
+		return;
+	}
+	/* SetExpire would count from the server's clock at another moment, and so another time than the one that is
+	 * sent. The command tells the event itself. */
+	reply = redis.Call(ctx, "PEXPIREAT", "sl", name, (long long)news->expiry_ms);
+	if (reply != NULL)
+		redis.FreeCallReply(reply);
 }
 
 void effect_delete(RedisModuleCtx *ctx, RedisModuleString *name)

@@ -15,6 +15,14 @@
 
 struct key;
 
+/* What is to be told when the key is closed. */
+struct news {
+	uint8_t events;    /* enum news_event, or'ed */
+	int64_t expiry_ms; /* to be set by then; 0: none */
+};
+
+enum news_event { NEWS_SET = 1, NEWS_SETRANGE = 2, NEWS_EXPIRE = 4 };
+
 struct effect {
 	bool fresh;        /* the string is a new one */
 	uint32_t appended; /* the change is a take of so many units; 0: any change */
@@ -26,8 +34,12 @@ struct effect {
 /** Remembers of the state as it is before a change what effect_write() needs. The other members are the caller's. */
 void effect_before(struct effect *effect, const struct key *key);
 
-/** The state in the key has changed: sets the expiry, and tells all who must know. */
-void effect_write(const struct effect *effect, RedisModuleCtx *ctx, const struct key *key);
+/** The state in the key has changed: sets the expiry, and tells replicas, the append-only file and who watches the key.
+ *  The rest is put into key->news. */
+void effect_write(const struct effect *effect, RedisModuleCtx *ctx, struct key *key);
+
+/** Tells the keyspace events. No key may be open. */
+void effect_tell(const struct news *news, RedisModuleCtx *ctx, RedisModuleString *name);
 
 /** Tells them that the key is gone. */
 void effect_delete(RedisModuleCtx *ctx, RedisModuleString *name);

@@ -11,14 +11,15 @@
 #include <string.h>
 
 #include "redis-module/clock.h"
-#include "redis-module/effects.h"
 
 #define SPARE_MS INT64_C(1000)
 #define SLACK_MAX_MS INT64_C(60000)
 
 void key_open(struct key *key, RedisModuleCtx *ctx, RedisModuleString *name, int mode)
 {
+	key->ctx = ctx;
 	key->name = name;
+	key->news = (struct news){ .events = 0 };
 	key->handle = redis.OpenKey(ctx, name, mode);
 }
 
@@ -37,11 +38,23 @@ int key_read(struct key *key, int mode)
 	return KEY_OK;
 }
 
-void key_close(struct key *key)
+void key_release(struct key *key)
 {
 	if (key->handle != NULL)
 		redis.CloseKey(key->handle);
 	key->handle = NULL;
+}
+
+void key_tell(const struct key *key)
+{
+	if (key->news.events != 0)
+		effect_tell(&key->news, key->ctx, key->name);
+}
+
+void key_close(struct key *key)
+{
+	key_release(key);
+	key_tell(key);
 }
 
 int key_peek(const struct key *key, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost,

@@ -3,7 +3,8 @@
  * key.h: the state that a key of the server holds: open it, decide on it, keep its expiry.
  *
  * A key is opened for one command and closed by it. Nothing else may open, change or delete the same key meanwhile: the
- * server's handle keeps the value by its address.
+ * server's handle keeps the value by its address. Keyspace events are therefore told when it is closed, as they run
+ * functions of other modules.
  *
  * Leaves out: who must be told of a change (effects.h).
  */
@@ -15,13 +16,16 @@
 #include <stdint.h>
 
 #include "redis-module/api.h"
+#include "redis-module/effects.h"
 #include "sluice/limiter.h"
 
 struct key {
+	RedisModuleCtx *ctx;
 	RedisModuleString *name;
 	RedisModuleKey *handle; /* NULL: opened for reading, and not there */
 	uint8_t *state;         /* in the server's own memory; NULL: none */
 	size_t len;
+	struct news news;
 };
 
 enum { KEY_OK = 0, KEY_WRONGTYPE = -1, KEY_MALFORMED = -2 };
@@ -43,6 +47,14 @@ int key_peek(const struct key *key, const struct sluice_policy *policy, uint64_t
 int key_take(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost,
              struct sluice_decision *out);
 
+/** Closes the key and tells what has become of it. Of several that are open, each must be released before the first is
+ *  told of: key_release() all, then key_tell() all. */
 void key_close(struct key *key);
+
+/** The first half of key_close(). */
+void key_release(struct key *key);
+
+/** The second half. */
+void key_tell(const struct key *key);
 
 #endif

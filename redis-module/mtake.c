@@ -38,6 +38,14 @@ struct batch {
 	struct sluice_policy policies[POLICIES_MAX];
 };
 
+static void close_keys(struct key *keys, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		key_release(&keys[i]);
+	for (size_t i = 0; i < n; i++)
+		key_tell(&keys[i]);
+}
+
 /* From here on so many keys, all different, each for itself. */
 static void decide_each(struct batch *batch, size_t from, size_t n)
 {
@@ -55,8 +63,7 @@ static void decide_each(struct batch *batch, size_t from, size_t n)
 			outcome->result = key_take(&keys[i], batch->ctx, take->policy, batch->now_us, take->cost,
 			                           &outcome->decision);
 	}
-	for (size_t i = 0; i < n; i++)
-		key_close(&keys[i]);
+	close_keys(keys, n);
 }
 
 /* @return KEY_OK when all can be decided; *allowed says whether all are allowed. The outcomes are those of a peek. */
@@ -97,8 +104,8 @@ static void decide_together(struct batch *batch, size_t from, size_t n)
 			                           &outcome->decision);
 		else
 			outcome->result = result;
-		key_close(&keys[i]);
 	}
+	close_keys(keys, n);
 }
 
 static size_t singles_from(const struct batch *batch, size_t from)
