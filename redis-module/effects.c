@@ -27,7 +27,7 @@
 #define VERSION_PXAT 0x060200
 #define VERSION_KNOWN 0x09ffff /* newer servers may have other ways: there it is asked for each command */
 
-enum { LOG_HEAD = 12, LOG_COUNT = 16, LOG_CAPACITY = 20, LOG_RING = 24, LOG_ENTRY = 4 };
+enum { STATE_ALGORITHM = 1, LOG_HEAD = 12, LOG_COUNT = 16, LOG_CAPACITY = 20, LOG_RING = 24, LOG_ENTRY = 4 };
 #define LOG_LEFT_OUT (UINT32_C(1) << 31)
 
 void effects_begin(void)
@@ -36,9 +36,15 @@ void effects_begin(void)
 		module.hearing = HEARING_UNKNOWN;
 }
 
+/* A long string may also hold the state of another algorithm, which took the place of a ring. */
+static bool is_ring(const struct key *key)
+{
+	return key->len > WHOLE_MAX && key->state[STATE_ALGORITHM] == SLUICE_SLIDING_LOG;
+}
+
 void effect_before(struct effect *effect, const struct key *key)
 {
-	bool ring = key->len > WHOLE_MAX; /* no other state is so long */
+	bool ring = is_ring(key);
 
 	effect->capacity = ring ? load32(key->state + LOG_CAPACITY) : 0;
 	effect->count = ring ? load32(key->state + LOG_COUNT) : 0;
@@ -100,8 +106,6 @@ static void send_set(const struct effect *effect, RedisModuleCtx *ctx, const str
 
 static void send(const struct effect *effect, RedisModuleCtx *ctx, const struct key *key)
 {
-	bool ring = key->len > WHOLE_MAX;
-
 	if (module.hearing == UNHEARD) {
 		redis.ReplicateVerbatim(
 			ctx); /* goes nowhere; it counts as a change, for the times when the server saves */
@@ -114,7 +118,7 @@ static void send(const struct effect *effect, RedisModuleCtx *ctx, const struct 
 	if (effect->expiry_ms > 0)
 		redis.Replicate(ctx, "PEXPIREAT", "sl", key->name, (long long)effect->expiry_ms);
 	/* Laid anew when its capacity changed, and shifted when an entry that was left out was stored. */
-	if (ring && effect->appended > 0 && effect->capacity == load32(key->state + LOG_CAPACITY) &&
+	if (is_ring(key) && effect->appended > 0 && effect->capacity == load32(key->state + LOG_CAPACITY) &&
 	    (effect->count & LOG_LEFT_OUT) == 0)
 		send_take(effect, ctx, key);
 	else

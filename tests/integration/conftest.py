@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 
+from support.module import ModuleRedis
 from support.postgres import Postgres, PostgresSluice
 from support.redis import Redis
 from support.server import Sluice
@@ -83,13 +84,13 @@ def start_pg(tmp_path, postgres, database):
         yield start_one
 
 
-@pytest.fixture
-def start_redis(tmp_path):
-    """Starts Redis servers that live as long as the test."""
+@contextlib.contextmanager
+def redis_in(folder, make=Redis):
+    """Gives a function that starts a Redis (see support/redis.py for its settings). At the end none may have died."""
     servers = []
 
     def start_one(**settings):
-        servers.append(Redis(tmp_path / f"redis-{len(servers) + 1}", **settings))
+        servers.append(make(folder / f"redis-{len(servers) + 1}", **settings))
         return servers[-1]
 
     try:
@@ -100,5 +101,31 @@ def start_redis(tmp_path):
 
 
 @pytest.fixture
+def start_redis(tmp_path):
+    """Starts Redis servers that live as long as the test."""
+    with redis_in(tmp_path) as start_one:
+        yield start_one
+
+
+@pytest.fixture
 def redis(start_redis):
     return start_redis()
+
+
+@pytest.fixture
+def start_store(tmp_path):
+    """Starts servers with our module (see support/module.py) that live as long as the test."""
+    with redis_in(tmp_path, ModuleRedis) as start_one:
+        yield start_one
+
+
+@pytest.fixture
+def store(start_store):
+    return start_store()
+
+
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory):
+    """A server with our module that lives as long as the tests of one file."""
+    with redis_in(tmp_path_factory.mktemp("store"), ModuleRedis) as start_one:
+        yield start_one()
