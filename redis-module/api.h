@@ -29,6 +29,86 @@ struct redis_event {
 	uint64_t version;
 };
 
+/*
+ * What a server tells of a command: COMMAND DOCS, COMMAND INFO, and where its keys are. Arrays end with an element of
+ * zeros. The server copies all of it.
+ */
+enum redis_argument_type {
+	REDIS_ARGUMENT_STRING = 0,
+	REDIS_ARGUMENT_INTEGER = 1,
+	REDIS_ARGUMENT_KEY = 3,
+	REDIS_ARGUMENT_TOKEN = 6,  /* a word without a value */
+	REDIS_ARGUMENT_ONE_OF = 7, /* one of its parts */
+	REDIS_ARGUMENT_BLOCK = 8,  /* all of its parts */
+};
+enum { REDIS_ARGUMENT_OPTIONAL = 1 << 0, REDIS_ARGUMENT_MULTIPLE = 1 << 1 };
+
+struct redis_argument {
+	const char *name;
+	enum redis_argument_type type;
+	int key_spec; /* of a key: which of the command's */
+	const char *token;
+	const char *summary;
+	const char *since;
+	int flags;
+	const char *deprecated_since;
+	const struct redis_argument *parts;
+	const char *shown_as;
+};
+
+enum { REDIS_BEGIN_INDEX = 2 };                      /* `begin`: at a fixed position */
+enum { REDIS_FIND_RANGE = 2, REDIS_FIND_COUNT = 3 }; /* `find`: up to a position, or as many as an argument says */
+enum {
+	REDIS_KEY_READ_ONLY = 1 << 0,
+	REDIS_KEY_READ_WRITE = 1 << 1,
+	REDIS_KEY_REMOVE = 1 << 3,
+	REDIS_KEY_ACCESS = 1 << 4,
+	REDIS_KEY_UPDATE = 1 << 5,
+	REDIS_KEY_DELETE = 1 << 7,
+};
+
+struct redis_key_spec {
+	const char *notes;
+	uint64_t flags;
+	int begin;
+	union {
+		int position;
+		struct {
+			const char *word;
+			int from;
+		} keyword;
+	} begins;
+	int find;
+	union {
+		struct {
+			int last_key, step, limit; /* relative to where it begins; -1: up to the last argument */
+		} range;
+		struct {
+			int count_at, first_key, step; /* likewise */
+		} count;
+	} finds;
+};
+
+struct redis_history {
+	const char *since, *changes;
+};
+
+/* Tells a server the lengths of these structures, as later ones may be longer. */
+struct redis_info_version {
+	int version;
+	size_t history_len, key_spec_len, argument_len;
+};
+
+struct redis_command_info {
+	const struct redis_info_version *version;
+	const char *summary, *complexity, *since;
+	const struct redis_history *history;
+	const char *tips; /* for clients and proxies, separated by blanks */
+	int arity;        /* with the command's own name; -n: at least n */
+	const struct redis_key_spec *key_specs;
+	const struct redis_argument *arguments;
+};
+
 typedef int redis_command_function(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
 typedef void redis_event_function(RedisModuleCtx *ctx, struct redis_event event, uint64_t what, void *data);
 typedef void redis_info_function(RedisModuleInfoCtx *ctx, int for_crash_report);
@@ -95,7 +175,7 @@ enum { REDIS_EVENT_ROLE = 0, REDIS_EVENT_FORK = 13, REDIS_EVENT_LOOP = 15 };
 	Y(int, IsSubEventSupported, (struct redis_event, uint64_t what), "loop-events")                                \
 	Y(int, GetServerVersion, (void), "server-version")                                                             \
 	Y(RedisModuleCommand *, GetCommand, (RedisModuleCtx *, const char *name), "command-docs")                      \
-	Y(int, SetCommandInfo, (RedisModuleCommand *, const void *info), "command-docs")                               \
+	Y(int, SetCommandInfo, (RedisModuleCommand *, const struct redis_command_info *), "command-docs")              \
 	Y(int, SetCommandACLCategories, (RedisModuleCommand *, const char *categories), "acl-categories")              \
 	Y(int, AddACLCategory, (RedisModuleCtx *, const char *name), "own-acl-category")
 

@@ -12,6 +12,9 @@
 
 #include "redis-module/clock.h"
 
+/* Whatever a refund changes, it lowers a count or a debt among these first bytes. */
+#define HEAD_LEN 28
+
 #define SPARE_MS INT64_C(1000)
 #define SLACK_MAX_MS INT64_C(60000)
 
@@ -133,4 +136,41 @@ int key_take(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy *p
 	effect.expiry_ms = move_expiry(key, policy, now_us + out->reset_after_us, effect.fresh);
 	effect_write(&effect, ctx, key);
 	return KEY_OK;
+}
+
+int key_refund(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost,
+               uint64_t at_us, struct sluice_decision *out)
+{
+	struct effect effect = { 0 };
+	uint8_t before[HEAD_LEN];
+	size_t len = key->len < HEAD_LEN ? key->len : HEAD_LEN;
+
+	if (key->state == NULL)
+		return key_peek(key, policy, now_us, 1, out);
+	memcpy(before, key->state, len);
+	effect_before(&effect, key);
+	if (sluice_refund(key->state, key->len, policy, now_us, cost, at_us, out) != SLUICE_OK)
+		return KEY_MALFORMED;
+	if (memcmp(before, key->state, len) != 0)
+		effect_write(&effect, ctx, key);
+	return KEY_OK;
+}
+
+void key_put(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy *policy, const void *state, size_t len,
+             uint64_t until_us)
+{
+	struct effect effect = { .fresh = key->len != len };
+
+	if (effect.fresh) {
+		RedisModuleString *string = redis.CreateString(NULL, state, len);
+
+		redis.StringSet(key->handle, string);
+		redis.FreeString(NULL, string);
+		key_read(key, REDIS_READ | REDIS_WRITE);
+	} else {
+		memcpy(key->state, state, len);
+	}
+	effect_before(&effect, key);
+	effect.expiry_ms = move_expiry(key, policy, until_us, effect.fresh);
+	effect_write(&effect, ctx, key);
 }

@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "redis-module/commands.h"
 #include "redis-module/effects.h"
 #include "redis-module/key.h"
+#include "redis-module/options.h"
 
 #define EXPORTED __attribute__((visibility("default")))
 
@@ -57,25 +59,21 @@ void module_reply(RedisModuleCtx *ctx, const struct sluice_decision *decision, b
 		redis.ReplyWithLongLong(ctx, (long long)decision->at_us);
 }
 
-static int create_commands(RedisModuleCtx *ctx)
-{
-	static const struct {
-		const char *name;
-		redis_command_function *function;
-		const char *flags;
-		int first_key, last_key, step;
-	} commands[] = {
-		{ "SLUICE.TAKE", take_command, "write deny-oom fast", 1, 1, 1 },
-		{ "SLUICE.PEEK", peek_command, "readonly fast", 1, 1, 1 },
-		{ "SLUICE.MTAKE", mtake_command, "write deny-oom getkeys-api", 3, 3, 1 },
-	};
+#define OPTION_WORDS_MAX 16
 
-	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-		if (redis.CreateCommand(ctx, commands[i].name, commands[i].function, commands[i].flags,
-		                        commands[i].first_key, commands[i].last_key, commands[i].step) != REDIS_OK)
-			return REDIS_ERR;
-	}
-	return REDIS_OK;
+/* Reads the module's arguments; what is wrong with them is logged. */
+static int read_options(struct options *options, RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
+{
+	struct word words[OPTION_WORDS_MAX];
+	struct why why;
+	size_t n =
+		(size_t)argc < OPTION_WORDS_MAX ? (size_t)argc : OPTION_WORDS_MAX; /* so many are wrong in any case */
+
+	module_words(words, argv, n);
+	if (options_read(options, words, n, &why) == 0)
+		return REDIS_OK;
+	redis.Log(ctx, "warning", "not loaded: %s", why.text);
+	return REDIS_ERR;
 }
 
 EXPORTED int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc);
@@ -84,9 +82,8 @@ EXPORTED int RedisModule_OnUnload(RedisModuleCtx *ctx);
 int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
 {
 	const char *lacking = api_load(ctx);
+	struct options options;
 
-	(void)argv;
-	(void)argc;
 	memset(&module, 0, sizeof module);
 	if (lacking != NULL) {
 		fprintf(stderr, "sluice: this server has no RedisModule_%s; Redis 6.0 or Valkey 7.2 is needed\n",
@@ -95,7 +92,9 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
 	}
 	redis.SetModuleAttribs(ctx, MODULE_NAME, 1, REDIS_API_VERSION);
 	redis.SetModuleOptions(ctx, REDIS_NO_IMPLICIT_SIGNAL);
-	if (create_commands(ctx) != REDIS_OK)
+	if (read_options(&options, ctx, argv, argc) != REDIS_OK ||
+	    commands_create(ctx, options.cl_throttle) != REDIS_OK ||
+	    redis.RegisterInfoFunc(ctx, info_section) != REDIS_OK)
 		return REDIS_ERR;
 	if (redis.missing[0] != '\0')
 		redis.Log(ctx, "notice", "this server lacks: %s; everything works without", redis.missing);

@@ -49,6 +49,10 @@ void module_words(struct word *words, RedisModuleString **argv, size_t n);
 void module_reply(RedisModuleCtx *ctx, const struct sluice_decision *decision, bool with_time);
 
 /* The commands; docs/redis-module.md tells them. */
-redis_command_function take_command, peek_command, mtake_command;
+redis_command_function take_command, peek_command, refund_command, reset_command, mtake_command, info_command,
+	cl_throttle_command;
+
+/* What INFO shows of the module. */
+redis_info_function info_section;
 
 #endif
