@@ -38,10 +38,12 @@ void redis_buffer_add(struct redis_buffer *buffer, const void *bytes, size_t len
 	buffer->len += len;
 }
 
-/* Writes `<mark><number>\r\n`. */
-static void add_head(struct redis_buffer *buffer, char mark, uint64_t number)
+#define HEAD_MAX 24 /* bytes of a mark, a number and the end of its line */
+
+/* Writes `<mark><number>\r\n`. @return behind it. */
+static char *put_head(char *to, char mark, uint64_t number)
 {
-	char text[24], *end = text + sizeof text, *at = end;
+	char text[HEAD_MAX], *end = text + sizeof text, *at = end;
 
 	*--at = '\n';
 	*--at = '\r';
@@ -50,12 +52,16 @@ static void add_head(struct redis_buffer *buffer, char mark, uint64_t number)
 		number /= 10;
 	} while (number > 0);
 	*--at = mark;
-	redis_buffer_add(buffer, at, (size_t)(end - at));
+	memcpy(to, at, (size_t)(end - at));
+	return to + (end - at);
 }
 
 void redis_command_begin(struct redis_buffer *buffer, unsigned words)
 {
-	add_head(buffer, '*', words);
+	char *to = reserve(buffer, HEAD_MAX);
+
+	if (to != NULL)
+		buffer->len = (size_t)(put_head(to, '*', words) - buffer->bytes);
 }
 
 void redis_command_word(struct redis_buffer *buffer, const void *bytes, size_t len)
@@ -66,10 +72,15 @@ void redis_command_word(struct redis_buffer *buffer, const void *bytes, size_t l
 void redis_command_word2(struct redis_buffer *buffer, const void *first, size_t first_len, const void *second,
                          size_t second_len)
 {
-	add_head(buffer, '$', (uint64_t)first_len + second_len);
-	redis_buffer_add(buffer, first, first_len);
-	redis_buffer_add(buffer, second, second_len);
-	redis_buffer_add(buffer, "\r\n", 2);
+	char *to = reserve(buffer, HEAD_MAX + first_len + second_len + 2);
+
+	if (to == NULL)
+		return;
+	to = put_head(to, '$', (uint64_t)first_len + second_len);
+	memcpy(to, first, first_len);
+	memcpy(to + first_len, second, second_len);
+	memcpy(to + first_len + second_len, "\r\n", 2);
+	buffer->len = (size_t)(to - buffer->bytes) + first_len + second_len + 2;
 }
 
 void redis_command_text(struct redis_buffer *buffer, const char *text)

@@ -7,56 +7,26 @@
 #include "redis_heartbeat_lua.h"
 #include "redis_bump_lua.h"
 #include "redis_script_lua.h"
+#include "store/redis/decision.h"
+#include "store/redis/little.h"
 
 /* As in lua/begin.lua. */
 enum {
 	POLICY_MAX = 41,
-	ANSWER_LEN = 29,
 	VERB_TAKE = 0,
 	VERB_PEEK = 1,
 	VERB_REFUND = 2,
 	VERB_RESET = 3,
 	WHOLES = 4,
 	RING_MAX = 256,
-	FLAG_ALLOWED = 1,
-	FLAG_WAS_DENYING = 2,
 	HEARTBEAT_LEN = 12,
 };
 
-/* All times, and waits, are integers below this; so a double holds them. Two are added up in a wait. */
-#define EXACT_MAX (UINT64_C(1) << 53)
-#define WAIT_MAX (2.0 * (double)EXACT_MAX)
-
 #define GENERATION_KEPT_MS (UINT64_C(86400) * 1000)
 
-static uint8_t *put32(uint8_t *at, uint32_t value)
+static uint8_t *put_exact(uint8_t *at, uint64_t value)
 {
-	for (int i = 0; i < 4; i++)
-		at[i] = (uint8_t)(value >> 8 * i);
-	return at + 4;
-}
-
-static uint8_t *put_double(uint8_t *at, uint64_t value)
-{
-	double number = (double)(value < EXACT_MAX ? value : EXACT_MAX - 1);
-	uint64_t bits;
-
-	memcpy(&bits, &number, sizeof bits);
-	return put32(put32(at, (uint32_t)bits), (uint32_t)(bits >> 32));
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-	return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
-}
-
-static double get_double(const uint8_t *at)
-{
-	uint64_t bits = get32(at) | (uint64_t)get32(at + 4) << 32;
-	double number;
-
-	memcpy(&number, &bits, sizeof number);
-	return number;
+	return put_double(at, (double)(value < REDIS_EXACT_MAX ? value : REDIS_EXACT_MAX - 1));
 }
 
 static uint8_t verb_byte(enum store_verb verb)
@@ -81,10 +51,10 @@ static uint8_t *put_take(uint8_t *at, const struct store_take *take, enum store_
 	at = put32(at, SLUICE_STATE_FORMAT | (uint32_t)policy->algorithm << 8 | policy->tick_us << 16);
 	at = put32(at, policy->burst);
 	at = put32(at, take->cost);
-	at = put_double(at, policy->window_us);
+	at = put_exact(at, policy->window_us);
 	if (policy->algorithm == SLUICE_TOKEN_BUCKET)
-		at = put_double(put32(at, policy->drain), policy->unit_debt);
-	return verb == STORE_REFUND ? put_double(at, take->decision.at_us) : at;
+		at = put_exact(put32(at, policy->drain), policy->unit_debt);
+	return verb == STORE_REFUND ? put_exact(at, take->decision.at_us) : at;
 }
 
 static bool carried(redis_takes takes, unsigned i)
@@ -127,37 +97,6 @@ void redis_script_call(struct redis_buffer *to, const char *prefix, const struct
 	redis_command_word(to, arguments, (size_t)(at - arguments));
 }
 
-/* @return false when it is no whole number from 0 to `most`; NaN is none. */
-static bool get_whole(const uint8_t *at, double most, uint64_t *out)
-{
-	double number = get_double(at);
-
-	if (!(number >= 0 && number <= most))
-		return false;
-	*out = (uint64_t)number;
-	return (double)*out == number;
-}
-
-/* @return false when the bytes can't be what the script answers for this policy. */
-static bool get_decision(const uint8_t *at, const struct sluice_policy *policy, struct sluice_decision *out)
-{
-	if (at[0] > (FLAG_ALLOWED | FLAG_WAS_DENYING))
-		return false;
-	out->allowed = (at[0] & FLAG_ALLOWED) != 0;
-	out->limit = policy->burst;
-	out->remaining = get32(at + 1);
-	if (out->remaining > policy->burst)
-		return false;
-	if (get_double(at + 5) == -1)
-		out->retry_after_us = SLUICE_NEVER;
-	else if (!get_whole(at + 5, WAIT_MAX, &out->retry_after_us))
-		return false;
-	if (out->allowed != (out->retry_after_us == 0))
-		return false;
-	return get_whole(at + 13, WAIT_MAX, &out->reset_after_us) &&
-	       get_whole(at + 21, (double)SLUICE_TIME_MAX_US, &out->at_us);
-}
-
 int redis_script_reply(struct store_op *op, redis_takes takes, const char *reply, size_t len, bool *allowed)
 {
 	const uint8_t *at = (const uint8_t *)reply;
@@ -165,12 +104,12 @@ int redis_script_reply(struct store_op *op, redis_takes takes, const char *reply
 	unsigned n = (unsigned)__builtin_popcount(takes), k = 0;
 	bool all = true;
 
-	if (op->verb == STORE_RESET ? len != 0 : len != (size_t)ANSWER_LEN * n)
+	if (op->verb == STORE_RESET ? len != 0 : len != (size_t)REDIS_DECISION_LEN * n)
 		return op->verb != STORE_RESET && len == 1 && at[0] >= 1 && at[0] <= n ? -EIO : -EPROTO;
 	for (unsigned i = 0; i < op->n; i++) {
 		if (!carried(takes, i) || op->verb == STORE_RESET)
 			continue;
-		if (!get_decision(at + (size_t)ANSWER_LEN * k++, op->takes[i].policy, &decisions[i]))
+		if (!redis_decision_read(at + (size_t)REDIS_DECISION_LEN * k++, op->takes[i].policy, &decisions[i]))
 			return -EPROTO;
 		all = all && decisions[i].allowed;
 	}
@@ -186,8 +125,8 @@ int redis_script_reply(struct store_op *op, redis_takes takes, const char *reply
 
 bool redis_script_was_denying(const char *reply, size_t len)
 {
-	for (size_t at = 0; at + ANSWER_LEN <= len; at += ANSWER_LEN)
-		if ((reply[at] & FLAG_WAS_DENYING) != 0)
+	for (size_t at = 0; at + REDIS_DECISION_LEN <= len; at += REDIS_DECISION_LEN)
+		if ((reply[at] & REDIS_WAS_DENYING) != 0)
 			return true;
 	return false;
 }
@@ -229,8 +168,8 @@ int redis_heartbeat_reply(const char *reply, size_t len, uint32_t *servers, uint
 	const uint8_t *at = (const uint8_t *)reply;
 	uint64_t number;
 
-	if (len != HEARTBEAT_LEN || get32(at) == 0 || !get_whole(at + 4, (double)(EXACT_MAX - 1), &number) ||
-	    number == 0)
+	if (len != HEARTBEAT_LEN || get32(at) == 0 ||
+	    !redis_whole_read(at + 4, (double)(REDIS_EXACT_MAX - 1), &number) || number == 0)
 		return -EPROTO;
 	*servers = get32(at);
 	*generation = number;
