@@ -174,6 +174,8 @@ static void write_shared_store(FILE *out, struct store *store, const struct stor
 	write_one(out, "sluice_limiter_servers", "gauge", "Servers that share the limits, as last seen.", view.servers);
 	write_one(out, "sluice_limiter_connections", "gauge", "Connections to the store that are up.",
 	          stats->connected);
+	write_one(out, "sluice_limiter_module_connections", "gauge",
+	          "Of these, to servers of Redis or Valkey that decide by Sluice's module.", stats->by_module);
 	write_one(out, "sluice_limiter_commands_total", "counter", "Commands sent to the store.", stats->commands);
 	write_one(out, "sluice_limiter_writes_total", "counter", "System calls that sent them.", stats->writes);
 	write_one(out, "sluice_limiter_timeouts_total", "counter", "Commands that the store did not answer in time.",

@@ -108,6 +108,7 @@ struct store_stats {
 
 	/* Of a store on the network; 0 otherwise. */
 	uint64_t connected;  /* connections that are up now, over all threads */
+	uint64_t by_module;  /* of these, to servers that decide by our module */
 	uint64_t commands;   /* sent to the servers */
 	uint64_t writes;     /* system calls that sent them */
 	uint64_t timeouts;   /* commands whose deadline passed */

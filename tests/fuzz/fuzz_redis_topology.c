@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuzz_redis_topology.c: any bytes as what servers say about themselves and about where to go: rows of CLUSTER SLOTS,
- * answers of Sentinels, redirections, INFO.
+ * answers of Sentinels, redirections, INFO, SLUICE.INFO.
  *
  * Holds: nothing is read or written out of bounds; slots and ports that are accepted are ones; a name is NUL-terminated
  * and as long as it may be; a redirection that is accepted, written anew, is read as the same; lines for the log hold
@@ -14,6 +14,7 @@
 
 #include "store/redis/error.h"
 #include "store/redis/info.h"
+#include "store/redis/module.h"
 #include "store/redis/reply.h"
 #include "store/redis/slots.h"
 
@@ -41,6 +42,17 @@ static void read_row(const struct redisReply *row)
 	check_host(&range.master);
 }
 
+static void read_module(const struct redisReply *reply)
+{
+	struct redis_module module;
+
+	redis_module_read(&module, reply);
+	require(memchr(module.version, '\0', sizeof module.version) != NULL);
+	for (const char *c = module.version; *c != '\0'; c++)
+		require(*c > ' ' && *c <= '~');
+	require(!module.usable || (reply->type == REDIS_REPLY_ARRAY && reply->elements >= 4 && !module.forbidden));
+}
+
 static void read_replies(const char *bytes, size_t size)
 {
 	struct redis_replies *replies = redis_replies_new();
@@ -55,6 +67,7 @@ static void read_replies(const char *bytes, size_t size)
 			if (redis_address_read(&host, reply) == 0)
 				check_host(&host);
 			(void)redis_epoch_read(reply);
+			read_module(reply);
 		}
 	}
 	redis_replies_free(replies);

@@ -21,7 +21,7 @@ COUNTERS = {
 }
 GAUGES = {
     "sluice_limiter_keys", "sluice_limiter_bytes", "sluice_limiter_up", "sluice_limiter_servers",
-    "sluice_limiter_connections", "sluice_deny_cache_entries", "sluice_link_cache_entries", "sluice_link_cache_bytes",
+    "sluice_limiter_connections", "sluice_limiter_module_connections", "sluice_deny_cache_entries", "sluice_link_cache_entries", "sluice_link_cache_bytes",
     "sluice_link_reads_queued", "sluice_link_writes_queued", "sluice_clicks_pending", "sluice_connections_open",
 }
 OUR_LABELS = {

@@ -90,14 +90,21 @@ static void on_timer(uv_timer_t *timer)
 
 /* Requests are handled in the poll phase, after which comes check; what timers and others send leaves before the loop
  * sleeps again. */
+static void end_turn(struct redis_conn *conn)
+{
+	if (conn->state == CONN_UP && conn->config.gather != NULL)
+		conn->config.gather(conn, conn->config.context);
+	conn_io_flush(conn);
+}
+
 static void on_check(uv_check_t *check)
 {
-	conn_io_flush(check->data);
+	end_turn(check->data);
 }
 
 static void on_prepare(uv_prepare_t *prepare)
 {
-	conn_io_flush(prepare->data);
+	end_turn(prepare->data);
 }
 
 /* Ends a list that is no longer the connection's. */

@@ -74,6 +74,9 @@ struct redis_conn_config {
 	 * that name the cause and the cure and no password). Everything that waited has ended before. Never from within
 	 * another function of this file but redis_conn_ready() and redis_conn_drop(). */
 	void (*changed)(struct redis_conn *conn, int error, const char *why, void *context);
+	/* At the end of each turn of the loop while it is up, before what waits is written: the owner sends what it has
+	 * put aside until now. NULL: nothing. Must neither drop the connection nor free it. */
+	void (*gather)(struct redis_conn *conn, void *context);
 	void *context;
 	struct redis_conn_stats *stats; /* outlives the connection; shared by connections of one thread at most */
 };

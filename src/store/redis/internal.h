@@ -4,6 +4,7 @@
  *
  *   redis.c      the store: open, attach, submit, close
  *   work.c       an op on its way: which keys to which server, in how many calls; redirections; refunds
+ *   gather.c     takes of one turn of the loop in one command, for a server with our module
  *   node.c       a server as one thread sees it: a connection, and whether it can decide
  *   topology     which servers there are: single.c, sentinel.c, cluster.c
  *   heartbeat.c  how many Sluice servers share the limits, and whether states were forgotten
@@ -19,6 +20,7 @@
 
 #include "store/redis/conn.h"
 #include "store/redis/error.h"
+#include "store/redis/module.h"
 #include "store/redis/notice.h"
 #include "store/redis/redis.h"
 #include "store/redis/script.h"
@@ -28,8 +30,9 @@
 #define REDIS_CONNECT_US UINT64_C(2000000) /* of one attempt, at least: TCP, TLS and greeting are some round trips */
 #define REDIS_BACKOFF_US UINT64_C(1000000) /* between two attempts, at most */
 #define REDIS_PREFIX_MAX 64
-#define REDIS_COMMON_TAG "{sluice}" /* of the keys that all servers have together: see script.h */
-#define REDIS_REAP_MS 20            /* between two looks whether something retired still waits */
+#define REDIS_COMMON_TAG "{sluice}"  /* of the keys that all servers have together: see script.h */
+#define REDIS_REAP_MS 20             /* between two looks whether something retired still waits */
+#define REDIS_LEAST_US UINT64_C(500) /* with less time no question is worth asking: it would cost the connection */
 
 struct redis_thread;
 struct redis_node;
@@ -82,7 +85,15 @@ struct redis_node {
 	bool loading;   /* `load` is on its way */
 	uint32_t loads; /* sent so far */
 
+	/* The module on this server: takes go to it, or as all else to the script. See gather.c. */
+	bool module;                                  /* it decides */
+	bool probes_module;                           /* `probe` is a call of it */
+	char module_version[32];                      /* "": unknown */
+	struct redis_call *gathered, **gathered_last; /* calls for the next command */
+	unsigned asked;                               /* calls gathered, or on their way in such a command */
+
 	/* What is asked of a new connection. */
+	struct redis_command ask_module;
 	struct redis_command info;
 	struct redis_command probe;
 	char run_id[41]; /* of the server process; "": unknown */
@@ -106,6 +117,7 @@ struct redis_thread {
 	struct redis_conn_stats conn_stats;
 	/* Atomic, relaxed. */
 	uint64_t connected; /* nodes that are up */
+	uint64_t by_module; /* of these, where the module decides */
 	uint64_t errors;
 	uint64_t refused_us; /* clock_mono_us() of the last error reply */
 	bool complete;       /* decisions can be had */
@@ -163,8 +175,20 @@ bool redis_node_up(const struct redis_node *node);
 /** Sends the script, unless it is on its way. @return 0 or a negative errno. */
 int redis_node_load(struct redis_node *node);
 
+/** The module does not decide there any more, or never did: the script does. Once; what follows is for the operator.
+ *  @param words  the error reply. */
+void redis_node_by_script(struct redis_node *node, const char *words);
+
 /** An error reply came: the operator is told, and a server that can't decide is left. */
 void redis_node_refused(struct redis_node *node, const struct redis_error *error, const char *words);
+
+/* gather.c */
+
+/** Sends the takes that were put aside for this node. At the end of a turn of the loop. */
+void redis_gather_send(struct redis_node *node);
+
+/** They can't be sent any more: ends them with this error. */
+void redis_gather_fail(struct redis_node *node, int error);
 
 /* redis.c */
 

@@ -3,8 +3,8 @@
  * node.c: a server as one thread sees it.
  *
  * A connection counts as up when the server has decided something over it: the script is loaded, and a take on a key
- * of our own has passed. A server that accepts connections but can't decide (it is full, read-only, busy) does not
- * count.
+ * of our own has passed, by the module where the server has it. A server that accepts connections but can't decide (it
+ * is full, read-only, busy) does not count.
  *
  * Leaves out: which servers there are (topology).
  */
@@ -111,6 +111,46 @@ static int send_info(struct redis_node *node)
 	return redis_conn_send(node->conn, &node->info);
 }
 
+static const struct sluice_policy probe_policy = {
+	.algorithm = SLUICE_FIXED_WINDOW, .limit = 1000000, .burst = 1000000, .window_us = 1000000
+};
+
+static int send_probe(struct redis_node *node);
+
+static void tell_who_decides(struct redis_node *node, const char *warning)
+{
+	char about[96];
+
+	if (node->module)
+		snprintf(about, sizeof about, "its module%s%s decides", node->module_version[0] != '\0' ? " " : "",
+		         node->module_version);
+	else
+		snprintf(about, sizeof about, "the script decides");
+	redis_notices_decides(&node->thread->store->notices, node->place, about, warning);
+}
+
+static const char forbidden[] = "it has our module, but the user may not call it: see \"The module\" in operations.md";
+
+void redis_node_by_script(struct redis_node *node, const char *words)
+{
+	if (!node->module)
+		return;
+	node->module = false;
+	if (node->was_up)
+		__atomic_sub_fetch(&node->thread->by_module, 1, __ATOMIC_RELAXED);
+	tell_who_decides(node, strncmp(words, "NOPERM", 6) == 0 ? forbidden : NULL);
+}
+
+/* The probe was the module's. @return whether the script must be tried instead. */
+static bool module_failed(struct redis_node *node, const struct redisReply *reply)
+{
+	if (!node->probes_module)
+		return false;
+	if (reply->type == REDIS_REPLY_ERROR)
+		return redis_module_refused(reply->str);
+	return reply->type != REDIS_REPLY_STRING || reply->len != REDIS_DECISION_LEN;
+}
+
 static void on_probed(struct redis_command *command, const struct redisReply *reply, int error)
 {
 	struct redis_node *node = NODE_OF(command, probe);
@@ -118,6 +158,13 @@ static void on_probed(struct redis_command *command, const struct redisReply *re
 
 	if (error != 0)
 		return;
+	if (module_failed(node, reply)) {
+		redis_node_by_script(node, reply->type == REDIS_REPLY_ERROR ? reply->str : "");
+		error = send_probe(node);
+		if (error != 0)
+			redis_conn_drop(node->conn, error, "out of memory");
+		return;
+	}
 	if (reply->type != REDIS_REPLY_ERROR) {
 		redis_conn_ready(node->conn);
 		return;
@@ -134,34 +181,81 @@ static void on_probed(struct redis_command *command, const struct redisReply *re
 }
 
 /* A take from a limit of nobody, or for a tool that must change nothing a look at it. The name is none that a limit
- * may have. In a Cluster a server that serves nothing is asked for its name only. */
+ * may have. */
+static void write_probe(struct redis_node *node, struct redis_buffer *out)
+{
+	struct redis_store *store = node->thread->store;
+	struct store_op op = { .verb = store->heartbeat ? STORE_TAKE : STORE_PEEK, .n = 1 };
+	char key[32] = "~probe:" REDIS_COMMON_TAG;
+	struct redis_packed packed;
+
+	if (store->tags != NULL)
+		snprintf(key, sizeof key, "~probe:{%u}", store->tags[node->first_slot]);
+	op.takes[0].key = key;
+	op.takes[0].key_len = (uint16_t)strlen(key);
+	op.takes[0].policy = &probe_policy;
+	op.takes[0].cost = 1;
+	node->probes_module = node->module && op.verb == STORE_TAKE;
+	if (node->probes_module) {
+		redis_packed_begin(&packed);
+		redis_packed_add(&packed, &op, 1);
+		redis_packed_write(&packed, out, store->prefix);
+	} else {
+		redis_script_call(out, store->prefix, &op, 1, false);
+	}
+}
+
+/* In a Cluster a server that serves nothing is asked for its name only. */
 static int send_probe(struct redis_node *node)
 {
-	static const struct sluice_policy policy = {
-		.algorithm = SLUICE_FIXED_WINDOW, .limit = 1000000, .burst = 1000000, .window_us = 1000000
-	};
-	bool cluster = node->thread->topology->redirect != NULL;
 	struct redis_buffer *out = redis_conn_begin(node->conn);
-	struct store_op op = { .verb = node->thread->store->heartbeat ? STORE_TAKE : STORE_PEEK, .n = 1 };
-	char key[32] = "~probe:" REDIS_COMMON_TAG;
 
 	if (out == NULL)
 		return -EAGAIN;
-	if (cluster)
-		snprintf(key, sizeof key, "~probe:{%u}", node->thread->store->tags[node->first_slot]);
-	op.takes[0].key = key;
-	op.takes[0].key_len = (uint16_t)strlen(key);
-	op.takes[0].policy = &policy;
-	op.takes[0].cost = 1;
-	if (cluster && !node->serves) {
+	if (node->thread->topology->redirect != NULL && !node->serves) {
+		node->probes_module = false;
 		redis_command_begin(out, 1);
 		redis_command_text(out, "PING");
 	} else {
-		redis_script_call(out, node->thread->store->prefix, &op, 1, false);
+		write_probe(node, out);
 	}
 	node->probe.deadline_us = greeting_until_us(node);
 	node->probe.ended = on_probed;
 	return redis_conn_send(node->conn, &node->probe);
+}
+
+static void on_module(struct redis_command *command, const struct redisReply *reply, int error)
+{
+	struct redis_node *node = NODE_OF(command, ask_module);
+	struct redis_module module;
+	const char *warning = NULL;
+
+	if (error != 0)
+		return;
+	redis_module_read(&module, reply);
+	node->module = module.usable;
+	memcpy(node->module_version, module.version, sizeof node->module_version);
+	if (module.forbidden)
+		warning = forbidden;
+	else if (!module.usable && reply->type != REDIS_REPLY_ERROR)
+		warning = "its module is of another version than this program: install the one that came with it";
+	tell_who_decides(node, warning);
+	error = send_probe(node);
+	if (error != 0)
+		redis_conn_drop(node->conn, error, "out of memory");
+}
+
+/* The probe follows its answer. */
+static int ask_module(struct redis_node *node)
+{
+	struct redis_buffer *out = redis_conn_begin(node->conn);
+
+	if (out == NULL)
+		return -EAGAIN;
+	redis_module_ask(out);
+	node->ask_module.deadline_us = greeting_until_us(node);
+	node->ask_module.ended = on_module;
+	return redis_conn_send(node->conn, &node->ask_module);
 }
 
 static void greet(struct redis_conn *conn, void *context)
@@ -172,9 +266,23 @@ static void greet(struct redis_conn *conn, void *context)
 	if (err == 0 && node->thread->index == 0)
 		err = send_info(node);
 	if (err == 0)
-		err = send_probe(node);
+		err = ask_module(node);
 	if (err != 0)
 		redis_conn_drop(conn, err, "out of memory");
+}
+
+static void uncount(struct redis_node *node)
+{
+	if (!node->was_up)
+		return;
+	__atomic_sub_fetch(&node->thread->connected, 1, __ATOMIC_RELAXED);
+	__atomic_sub_fetch(&node->thread->by_module, node->module, __ATOMIC_RELAXED);
+}
+
+static void gather(struct redis_conn *conn, void *context)
+{
+	(void)conn;
+	redis_gather_send(context);
 }
 
 static void on_changed(struct redis_conn *conn, int error, const char *why, void *context)
@@ -188,12 +296,13 @@ static void on_changed(struct redis_conn *conn, int error, const char *why, void
 	if (error == 0) {
 		node->was_up = true;
 		__atomic_add_fetch(&thread->connected, 1, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&thread->by_module, node->module, __ATOMIC_RELAXED);
 		redis_notices_up(notices, node->place);
 	} else {
-		if (node->was_up)
-			__atomic_sub_fetch(&thread->connected, 1, __ATOMIC_RELAXED);
+		uncount(node);
 		redis_notices_down(notices, node->place, node->was_up, why);
-		node->was_up = false;
+		node->was_up = node->module = false;
+		redis_gather_fail(node, error);
 	}
 	if (!node->retired)
 		redis_thread_changed(thread, node);
@@ -231,6 +340,7 @@ struct redis_node *redis_node_new(struct redis_thread *thread, const struct redi
 		.backoff_max_us = REDIS_BACKOFF_US,
 		.greet = greet,
 		.changed = on_changed,
+		.gather = gather,
 		.context = node,
 		.stats = &thread->conn_stats,
 	};
@@ -255,9 +365,9 @@ struct redis_node *redis_node_new(struct redis_thread *thread, const struct redi
 
 void redis_node_free(struct redis_node *node)
 {
-	if (node->was_up)
-		__atomic_sub_fetch(&node->thread->connected, 1, __ATOMIC_RELAXED);
+	uncount(node);
 	redis_notices_leave(&node->thread->store->notices, node->place, node->was_up);
 	redis_conn_free(node->conn);
+	redis_gather_fail(node, -ECONNRESET);
 	free(node);
 }

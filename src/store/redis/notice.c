@@ -17,9 +17,9 @@ struct redis_place {
 	struct redis_place *next;
 	unsigned connections, down; /* down: of these */
 	enum told told;
-	uint64_t told_us;     /* that it is down */
-	char why[TEXT_MAX];   /* as told */
-	char about[TEXT_MAX]; /* likewise */
+	uint64_t told_us;                        /* that it is down */
+	char why[TEXT_MAX];                      /* as told */
+	char about[TEXT_MAX], decides[TEXT_MAX]; /* likewise */
 	char name[];
 };
 
@@ -151,21 +151,34 @@ void redis_notices_refused(struct redis_notices *notices, const char *name, cons
 	         advice != NULL ? advice : "", times);
 }
 
-void redis_notices_about(struct redis_notices *notices, struct redis_place *place, const char *about,
-                         const char *warning)
+/* @param told  what was told last. */
+static void tell_once(struct redis_notices *notices, const struct redis_place *place, char told[TEXT_MAX],
+                      const char *about, const char *warning)
 {
 	char text[TEXT_MAX];
 	bool tell;
 
 	snprintf(text, sizeof text, "%s%s", about, warning != NULL ? warning : "");
 	pthread_mutex_lock(&notices->lock);
-	tell = strcmp(place->about, text) != 0;
+	tell = strcmp(told, text) != 0;
 	if (tell)
-		memcpy(place->about, text, sizeof text);
+		memcpy(told, text, sizeof text);
 	pthread_mutex_unlock(&notices->lock);
 	if (!tell)
 		return;
 	log_info("redis %s: %s", place->name, about);
 	if (warning != NULL && *warning != '\0')
 		log_warn("redis %s: %s", place->name, warning);
+}
+
+void redis_notices_about(struct redis_notices *notices, struct redis_place *place, const char *about,
+                         const char *warning)
+{
+	tell_once(notices, place, place->about, about, warning);
+}
+
+void redis_notices_decides(struct redis_notices *notices, struct redis_place *place, const char *about,
+                           const char *warning)
+{
+	tell_once(notices, place, place->decides, about, warning);
 }

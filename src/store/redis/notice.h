@@ -49,4 +49,8 @@ void redis_notices_refused(struct redis_notices *notices, const char *name, cons
 void redis_notices_about(struct redis_notices *notices, struct redis_place *place, const char *about,
                          const char *warning);
 
+/** Who decides there, the module or the script; likewise. */
+void redis_notices_decides(struct redis_notices *notices, struct redis_place *place, const char *about,
+                           const char *warning);
+
 #endif

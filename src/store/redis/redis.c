@@ -68,7 +68,7 @@ static void on_reap(uv_timer_t *timer)
 	while (*link != NULL) {
 		struct redis_node *node = *link;
 
-		if (redis_conn_waiting(node->conn) == 0 && node->parked == 0) {
+		if (redis_conn_waiting(node->conn) == 0 && node->parked == 0 && node->asked == 0) {
 			*link = node->next;
 			redis_node_free(node);
 		} else {
@@ -177,6 +177,7 @@ static void stats(struct store *store, struct store_stats *out)
 
 		out->errors += load(&thread->errors);
 		out->connected += load(&thread->connected);
+		out->by_module += load(&thread->by_module);
 		out->commands += load(&thread->conn_stats.commands);
 		out->writes += load(&thread->conn_stats.writes);
 		out->timeouts += load(&thread->conn_stats.timeouts);

@@ -18,38 +18,10 @@
 
 #include "base/clock.h"
 #include "store/redis/internal.h"
+#include "store/redis/work.h"
 
 #define TRIES_MAX 5 /* of one call: a redirection, an ASK, a script, and some more */
-#define LEAST_US                                                                                                       \
-	UINT64_C(500) /* with less time than this no question is worth asking: it would cost the connection            \
-	               */
-
 #define PARKED_MS 2 /* between two looks at calls that wait for a connection */
-
-struct redis_call {
-	struct redis_command command; /* first */
-	struct redis_command asking;
-	struct redis_work *work;
-	struct redis_node *node; /* that was asked last, or will be */
-	redis_takes takes;       /* 0: this call tells all servers that states were forgotten or given back */
-	uint16_t slot;
-	uint8_t tries;
-	bool asks;      /* parked: ASKING goes first */
-	uint32_t loads; /* node->loads when it was sent */
-};
-
-struct redis_work {
-	struct redis_work *next; /* of the free ones */
-	struct redis_thread *thread;
-	struct store_op *op;
-	unsigned pending; /* commands on their way */
-	unsigned calls_n;
-	redis_takes took;                             /* these took */
-	bool denied;                                  /* some call did not allow its takes */
-	bool freed;                                   /* what servers remember of denials may be void */
-	int error;                                    /* of the first call that failed, or 0 */
-	struct redis_call calls[STORE_TAKES_MAX + 1]; /* each take is in one of them; and one that bumps */
-};
 
 /* Gives back what some calls of an op took, while another denied or failed. */
 struct give_back {
@@ -123,12 +95,12 @@ static struct redis_call *add_call(struct redis_work *work, uint16_t slot)
 {
 	struct redis_call *call = &work->calls[work->calls_n++];
 
-	call->command.ended = on_reply;
 	call->asking.ended = on_asking;
-	call->command.deadline_us = call->asking.deadline_us = work->op->deadline_us;
+	call->asking.deadline_us = work->op->deadline_us;
 	call->work = work;
 	call->node = NULL;
 	call->takes = 0;
+	call->by_script = false;
 	call->slot = slot;
 	call->tries = 0;
 	return call;
@@ -171,30 +143,46 @@ static int send_asking(struct redis_call *call, struct redis_node *node)
 	return err;
 }
 
-/* @return 0: on its way; a negative errno: nothing was sent. */
-static int send_call(struct redis_call *call, struct redis_node *node)
+static int send_to_script(struct redis_call *call, struct redis_node *node)
 {
 	struct redis_work *work = call->work;
-	struct redis_buffer *out;
+	struct redis_buffer *out = redis_conn_begin(node->conn);
 	int err;
 
-	if (work->op->deadline_us < clock_mono_us() + LEAST_US)
-		return -ETIMEDOUT;
-	if (node == NULL || !redis_node_up(node))
-		return -ENOTCONN;
-	out = redis_conn_begin(node->conn);
 	if (out == NULL)
 		return -EAGAIN; /* as much is waiting as ever may */
 	if (call->takes != 0)
 		redis_script_call(out, work->thread->store->prefix, work->op, call->takes, false);
 	else
 		redis_generation_bump_call(out, work->thread->store->prefix);
+	call->command.ended = on_reply;
+	call->command.deadline_us = work->op->deadline_us;
 	err = redis_conn_send(node->conn, &call->command);
 	if (err != 0)
 		return err;
-	work->pending++;
 	call->node = node;
 	call->loads = node->loads;
+	return 0;
+}
+
+/* @return 0: on its way; a negative errno: nothing was sent. */
+static int send_call(struct redis_call *call, struct redis_node *node)
+{
+	struct redis_work *work = call->work;
+	int err;
+
+	if (work->op->deadline_us < clock_mono_us() + REDIS_LEAST_US)
+		return -ETIMEDOUT;
+	if (node == NULL || !redis_node_up(node))
+		return -ENOTCONN;
+	if (call->takes != 0 && work->op->verb == STORE_TAKE && node->module && !call->by_script)
+		err = work->thread->topology->redirect == NULL ? redis_gather(call, node)
+		                                               : redis_gather_alone(call, node);
+	else
+		err = send_to_script(call, node);
+	if (err != 0)
+		return err;
+	work->pending++;
 	call->tries++;
 	return 0;
 }
@@ -204,7 +192,7 @@ static int send_after_asking(struct redis_call *call, struct redis_node *node)
 {
 	int err;
 
-	if (call->work->op->deadline_us < clock_mono_us() + LEAST_US)
+	if (call->work->op->deadline_us < clock_mono_us() + REDIS_LEAST_US)
 		return -ETIMEDOUT;
 	if (node == NULL || !redis_node_up(node))
 		return -ENOTCONN;
@@ -234,7 +222,7 @@ static void park(struct redis_call *call, struct redis_node *node, bool asking)
 
 static int send_or_park(struct redis_call *call, struct redis_node *node, bool asking)
 {
-	if (node != NULL && node->fresh && call->work->op->deadline_us >= clock_mono_us() + LEAST_US) {
+	if (node != NULL && node->fresh && call->work->op->deadline_us >= clock_mono_us() + REDIS_LEAST_US) {
 		park(call, node, asking);
 		return 0;
 	}
@@ -437,6 +425,7 @@ static int again_one_by_one(struct redis_call *call)
 	return err;
 }
 
+/* An error reply, after which the call may be sent again. */
 static void on_error(struct redis_call *call, const char *words)
 {
 	struct redis_error error = redis_error_read(words);
@@ -456,20 +445,35 @@ static void on_error(struct redis_call *call, const char *words)
 		fail(call->work, err);
 }
 
+static void tell_malformed(struct redis_call *call)
+{
+	redis_notices_refused(&call->work->thread->store->notices, redis_conn_name(call->node->conn),
+	                      "that a state is malformed",
+	                      "another program may write to a key of ours (limiter.prefix); sluice reset clears one");
+}
+
+static void decided(struct redis_call *call, bool allowed)
+{
+	if (allowed)
+		call->work->took |= call->takes;
+	else
+		call->work->denied = true;
+}
+
 static void on_decisions(struct redis_call *call, const struct redisReply *reply)
 {
 	struct redis_work *work = call->work;
 	bool allowed = true;
 	int err = redis_script_reply(work->op, call->takes, reply->str, reply->len, &allowed);
 
-	if (err == -EPROTO)
-		redis_conn_drop(call->node->conn, err, "what came is no reply of our script");
-	if (err != 0)
-		fail(work, err);
-	else if (allowed)
-		work->took |= call->takes;
+	if (err == 0)
+		decided(call, allowed);
 	else
-		work->denied = true;
+		fail(work, err);
+	if (err == -EIO)
+		tell_malformed(call);
+	else if (err == -EPROTO)
+		redis_conn_drop(call->node->conn, err, "what came is no reply of our script");
 	work->freed |=
 		err == 0 && (work->op->verb == STORE_RESET ||
 	                     (work->op->verb == STORE_REFUND && redis_script_was_denying(reply->str, reply->len)));
@@ -491,6 +495,50 @@ static void on_reply(struct redis_command *command, const struct redisReply *rep
 		fail(work, -EPROTO);
 	}
 	end_command(work);
+}
+
+int redis_call_decided(struct redis_call *call, const char *reply)
+{
+	static const char wrong_type[] = "WRONGTYPE for a key of ours";
+	struct redis_work *work = call->work;
+	bool allowed = true;
+	int err = redis_module_reply(work->op, call->takes, reply, &allowed);
+
+	if (err == 0) {
+		decided(call, allowed);
+	} else if (err == -EIO && redis_module_wrong_type(reply)) {
+		struct redis_error error = redis_error_read(wrong_type);
+
+		redis_node_refused(call->node, &error, wrong_type);
+	} else if (err == -EIO) {
+		tell_malformed(call);
+	}
+	if (err != 0)
+		fail(work, err);
+	end_command(work);
+	return err == -EPROTO ? err : 0;
+}
+
+void redis_call_refused(struct redis_call *call, const char *words)
+{
+	bool may_not_write = redis_module_may_not_write(words);
+	int err;
+
+	if (call->tries < TRIES_MAX && (may_not_write || redis_module_refused(words))) {
+		call->by_script = may_not_write; /* otherwise the node has no module any more */
+		err = send_call(call, call->node);
+		if (err != 0)
+			fail(call->work, err);
+	} else {
+		on_error(call, words);
+	}
+	end_command(call->work);
+}
+
+void redis_call_failed(struct redis_call *call, int error)
+{
+	fail(call->work, error);
+	end_command(call->work);
 }
 
 /* Every server that is needed must be there before the first is asked: what is not taken need not be given back. */
