@@ -127,6 +127,7 @@ enum { REDIS_EVENT_ROLE = 0, REDIS_EVENT_FORK = 13, REDIS_EVENT_LOOP = 15 };
 /* X(result, name, parameters): in every server from 6.0 on. */
 #define REDIS_API_REQUIRED(X)                                                                                          \
 	X(void, SetModuleAttribs, (RedisModuleCtx *, const char *name, int version, int api_version))                  \
+	X(int, IsModuleNameBusy, (const char *name))                                                                   \
 	X(void, SetModuleOptions, (RedisModuleCtx *, int options))                                                     \
 	X(int, CreateCommand,                                                                                          \
 	  (RedisModuleCtx *, const char *name, redis_command_function *, const char *flags, int first_key,             \

@@ -89,40 +89,31 @@ static const struct redis_argument throttle_arguments[] = {
 	  .summary = "units, 1 if left out; 0 only looks" },
 	END,
 };
-/* clang-format on */
 
 /* Where their keys are. */
 
-#define SPEC(flags_, last)                                                                                             \
-	{                                                                                                              \
-		{ .flags = (flags_),                                                                                   \
-		  .begin = REDIS_BEGIN_INDEX,                                                                          \
-		  .begins.position = 1,                                                                                \
-		  .find = REDIS_FIND_RANGE,                                                                            \
-		  .finds.range = { .last_key = (last), .step = 1 } },                                                  \
-			{ .begin = 0 },                                                                                \
-	}
-
-static const struct redis_key_spec changed_key[] = SPEC(REDIS_KEY_READ_WRITE | REDIS_KEY_ACCESS | REDIS_KEY_UPDATE, 0);
-static const struct redis_key_spec read_key[] = SPEC(REDIS_KEY_READ_ONLY | REDIS_KEY_ACCESS, 0);
-static const struct redis_key_spec removed_keys[] = SPEC(REDIS_KEY_REMOVE | REDIS_KEY_DELETE, -1);
+static const struct redis_key_spec changed_key[] = {
+	{ .flags = REDIS_KEY_READ_WRITE | REDIS_KEY_ACCESS | REDIS_KEY_UPDATE,
+	  .begin = REDIS_BEGIN_INDEX, .begins.position = 1, .find = REDIS_FIND_RANGE, .finds.range = { .step = 1 } },
+	{ .begin = 0 },
+};
+static const struct redis_key_spec read_key[] = {
+	{ .flags = REDIS_KEY_READ_ONLY | REDIS_KEY_ACCESS,
+	  .begin = REDIS_BEGIN_INDEX, .begins.position = 1, .find = REDIS_FIND_RANGE, .finds.range = { .step = 1 } },
+	{ .begin = 0 },
+};
+static const struct redis_key_spec removed_keys[] = {
+	{ .flags = REDIS_KEY_REMOVE | REDIS_KEY_DELETE,
+	  .begin = REDIS_BEGIN_INDEX, .begins.position = 1, .find = REDIS_FIND_RANGE,
+	  .finds.range = { .last_key = -1, .step = 1 } },
+	{ .begin = 0 },
+};
 static const struct redis_key_spec counted_keys[] = {
 	{ .flags = REDIS_KEY_READ_WRITE | REDIS_KEY_ACCESS | REDIS_KEY_UPDATE,
-	  .begin = REDIS_BEGIN_INDEX,
-	  .begins.position = 2,
-	  .find = REDIS_FIND_COUNT,
+	  .begin = REDIS_BEGIN_INDEX, .begins.position = 2, .find = REDIS_FIND_COUNT,
 	  .finds.count = { .count_at = 0, .first_key = 1, .step = 1 } },
 	{ .begin = 0 },
 };
-
-static const struct redis_info_version layout = {
-	.version = 1,
-	.history_len = sizeof(struct redis_history),
-	.key_spec_len = sizeof(struct redis_key_spec),
-	.argument_len = sizeof(struct redis_argument),
-};
-
-#define TIPS "nondeterministic_output" /* all of them answer by the clock, or tell what has happened so far */
 
 struct command {
 	const char *name;
@@ -130,78 +121,65 @@ struct command {
 	const char *flags;
 	int first_key, last_key, step; /* for servers that know no key specs; 0: none, or the function tells */
 	const char *categories;
-	struct redis_command_info info;
+	const char *summary, *complexity;
+	int arity;
+	const struct redis_key_spec *keys;
+	const struct redis_argument *arguments;
 };
 
 /* INFO is answered while the server loads, or has lost its master: whoever connects finds out what it can do. */
 static const struct command commands[] = {
-	{ "SLUICE.TAKE",
-	  take_command,
-	  "write deny-oom fast",
-	  1,
-	  1,
-	  1,
-	  "write fast",
-	  { &layout, "Takes from a rate limit if it admits that now.", "O(1), amortised; O(cost) for a sliding-log",
-	    SINCE, NULL, TIPS, -5, changed_key, take_arguments } },
-	{ "SLUICE.PEEK",
-	  peek_command,
-	  "readonly fast",
-	  1,
-	  1,
-	  1,
-	  "read fast",
-	  { &layout, "Tells what SLUICE.TAKE would answer.", "O(1); O(log(limit)) for a sliding-log", SINCE, NULL, TIPS,
-	    -5, read_key, peek_arguments } },
-	{ "SLUICE.REFUND",
-	  refund_command,
-	  "write fast",
-	  1,
-	  1,
-	  1,
-	  "write fast",
-	  { &layout, "Gives back what an earlier take took.", "O(1); O(limit) for a sliding-log", SINCE, NULL, TIPS, -7,
-	    changed_key, refund_arguments } },
-	{ "SLUICE.RESET",
-	  reset_command,
-	  "write",
-	  1,
-	  -1,
-	  1,
-	  "write slow",
-	  { &layout, "Forgets what was taken.", "O(n) with n keys", SINCE, NULL, NULL, -2, removed_keys,
-	    reset_arguments } },
-	{ "SLUICE.MTAKE",
-	  mtake_command,
-	  "write deny-oom",
-	  0,
-	  0,
-	  0,
-	  "write slow",
-	  { &layout, "Takes from many rate limits: from all or none, or from each that admits it.",
-	    "O(n) with n keys, each as SLUICE.TAKE", SINCE, NULL, TIPS, -6, counted_keys, mtake_arguments } },
-	{ "SLUICE.INFO",
-	  info_command,
-	  "fast allow-loading allow-stale",
-	  0,
-	  0,
-	  0,
-	  "fast",
-	  { &layout, "Tells the module's version, formats and counters.", "O(1)", SINCE, NULL, TIPS, 1, NULL, NULL } },
-	{ "CL.THROTTLE",
-	  cl_throttle_command,
-	  "write deny-oom fast",
-	  1,
-	  1,
-	  1,
-	  "write fast",
-	  { &layout, "Takes from a rate limit, as redis-cell does.", "O(1)", SINCE, NULL, TIPS, -5, changed_key,
-	    throttle_arguments } },
+	{ "sluice.take", take_command, "write deny-oom fast", 1, 1, 1, "write fast",
+	  "Takes from a rate limit if it admits that now", "O(1), amortised; O(cost) for a sliding-log",
+	  -5, changed_key, take_arguments },
+	{ "sluice.peek", peek_command, "readonly fast", 1, 1, 1, "read fast",
+	  "Tells what SLUICE.TAKE would answer", "O(1); O(log(limit)) for a sliding-log",
+	  -5, read_key, peek_arguments },
+	{ "sluice.refund", refund_command, "write fast", 1, 1, 1, "write fast",
+	  "Gives back what an earlier take took", "O(1); O(limit) for a sliding-log",
+	  -7, changed_key, refund_arguments },
+	{ "sluice.reset", reset_command, "write", 1, -1, 1, "write slow",
+	  "Forgets what was taken", "O(n) with n keys",
+	  -2, removed_keys, reset_arguments },
+	{ "sluice.mtake", mtake_command, "write deny-oom fast", 0, 0, 0, "write fast",
+	  "Takes from many rate limits: from all or none, or from each that admits it",
+	  "O(n) with n keys, each as SLUICE.TAKE",
+	  -6, counted_keys, mtake_arguments },
+	{ "sluice.info", info_command, "fast allow-loading allow-stale", 0, 0, 0, "fast",
+	  "Tells the module's version, formats and counters", "O(1)",
+	  1, NULL, NULL },
+	{ "cl.throttle", cl_throttle_command, "write deny-oom fast", 1, 1, 1, "write fast",
+	  "Takes from a rate limit, as redis-cell does", "O(1)",
+	  -5, changed_key, throttle_arguments },
 };
+/* clang-format on */
+
+static int set_info(RedisModuleCommand *handle, const struct command *command)
+{
+	static const struct redis_info_version layout = {
+		.version = 1,
+		.history_len = sizeof(struct redis_history),
+		.key_spec_len = sizeof(struct redis_key_spec),
+		.argument_len = sizeof(struct redis_argument),
+	};
+	struct redis_command_info info = {
+		.version = &layout,
+		.summary = command->summary,
+		.complexity = command->complexity,
+		.since = SINCE,
+		/* The others answer by the clock, or tell what has happened so far. */
+		.tips = command->function != reset_command ? "nondeterministic_output" : NULL,
+		.arity = command->arity,
+		.key_specs = command->keys,
+		.arguments = command->arguments,
+	};
+
+	return redis.SetCommandInfo(handle, &info);
+}
 
 static int create(RedisModuleCtx *ctx, const struct command *command)
 {
-	bool counted = command->info.key_specs == counted_keys;
+	bool counted = command->keys == counted_keys;
 	char flags[64];
 
 	/* Servers that can be told how to count keys need no help with it. */
@@ -227,7 +205,7 @@ static int describe(RedisModuleCtx *ctx, const struct command *command, bool own
 	if (handle == NULL)
 		return REDIS_OK; /* a server that is too old */
 	snprintf(categories, sizeof categories, "%s%s", command->categories, own ? " " OWN_CATEGORY : "");
-	if ((redis.SetCommandInfo == NULL || redis.SetCommandInfo(handle, &command->info) == REDIS_OK) &&
+	if ((redis.SetCommandInfo == NULL || set_info(handle, command) == REDIS_OK) &&
 	    (redis.SetCommandACLCategories == NULL || redis.SetCommandACLCategories(handle, categories) == REDIS_OK))
 		return REDIS_OK;
 	redis.Log(ctx, "warning", "not loaded: the server refuses the description of %s", command->name);

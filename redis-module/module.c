@@ -84,12 +84,17 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
 	const char *lacking = api_load(ctx);
 	struct options options;
 
-	memset(&module, 0, sizeof module);
 	if (lacking != NULL) {
 		fprintf(stderr, "sluice: this server has no RedisModule_%s; Redis 6.0 or Valkey 7.2 is needed\n",
 		        lacking);
 		return REDIS_ERR;
 	}
+	if (redis.IsModuleNameBusy(MODULE_NAME)) {
+		/* The other one may be this very library, whose variables are in use. */
+		redis.Log(ctx, "warning", "not loaded: there is a module " MODULE_NAME " already");
+		return REDIS_ERR;
+	}
+	memset(&module, 0, sizeof module);
 	redis.SetModuleAttribs(ctx, MODULE_NAME, 1, REDIS_API_VERSION);
 	redis.SetModuleOptions(ctx, REDIS_NO_IMPLICIT_SIGNAL);
 	if (read_options(&options, ctx, argv, argc) != REDIS_OK ||
