@@ -177,6 +177,15 @@ static int read_policies(struct batch *batch, const struct word *words, size_t n
 	return 0;
 }
 
+/* How many keys follow. The server reads this word too, to know which keys a user touches and where they lie in a
+ * Cluster: what it takes for no number, it takes for no keys. So only what both read alike is a number here. */
+static int read_numkeys(const struct word *word, uint64_t *count, struct why *why)
+{
+	if (word->len > 1 && word->at[0] == '0')
+		return why_set(why, "numkeys must be a whole number from 1 to %d without zeros in front", KEYS_MAX);
+	return word_number(word, "numkeys", 1, KEYS_MAX, count, why);
+}
+
 static int read_batch(struct batch *batch, const struct word *words, size_t n, struct why *why)
 {
 	bool all = word_is(&words[MODE_WORD], "ALL");
@@ -184,7 +193,7 @@ static int read_batch(struct batch *batch, const struct word *words, size_t n, s
 
 	if (!all && !word_is(&words[MODE_WORD], "EACH"))
 		return why_set(why, "mode must be ALL or EACH");
-	if (word_number(&words[COUNT_WORD], "numkeys", 1, KEYS_MAX, &count, why) != 0)
+	if (read_numkeys(&words[COUNT_WORD], &count, why) != 0)
 		return -1;
 	if (count > n - FIRST_KEY)
 		return why_set(why, "numkeys is %zu, but only %zu words follow", (size_t)count, n - FIRST_KEY);
@@ -247,7 +256,7 @@ static int tell_keys(RedisModuleCtx *ctx, const struct word *words, size_t n)
 	struct why ignored;
 	uint64_t count;
 
-	if (word_number(&words[COUNT_WORD], "numkeys", 1, KEYS_MAX, &count, &ignored) != 0 || count > n - FIRST_KEY)
+	if (read_numkeys(&words[COUNT_WORD], &count, &ignored) != 0 || count > n - FIRST_KEY)
 		return REDIS_OK;
 	for (size_t i = 0; i < count; i++)
 		redis.KeyAtPos(ctx, (int)(FIRST_KEY + i));

@@ -22,6 +22,11 @@ from support.waiting import LIMIT_S, wait_until
 PLAIN_COMMANDS = {"SELECT", "SET", "SETRANGE", "PEXPIREAT", "DEL", "UNLINK", "MULTI", "EXEC", "PING", "REPLCONF", "FLUSHALL"}
 
 
+def caller_path():
+    """Another module, that calls ours: redis-module/test_caller.c."""
+    return os.path.join(os.path.dirname(module_path()), "caller.so")
+
+
 def module_path():
     if "SLUICE_TEST_MODULE" in os.environ:
         return os.path.abspath(os.environ["SLUICE_TEST_MODULE"])
@@ -303,15 +308,18 @@ def names_of(commands):
 class Listener:
     """Attaches as a replica would, and keeps what it is told: the keys as a file, and then the stream.
 
-    The question goes out when it is made; the answers are read later, so that it may be made while the server is held.
-
-    @param before  what goes out in front of the question, in the same write.
+    @param at_once  or else attach() does so later.
     """
 
-    def __init__(self, server, before=b""):
-        self.client = server.client()
+    def __init__(self, server, at_once=True):
+        self.client, self.rdb = server.client(), None
+        self.client.ask("PING")  # it is let in: that would be a turn of the server's loop
+        if at_once:
+            self.attach()
+
+    def attach(self, before=b""):
+        """Asks; the answers are read later. @param before  what goes out in front of it, in the same write."""
         self.client.send(before + command("PSYNC", "?", "-1"))
-        self.rdb = None
 
     def __enter__(self):
         return self
