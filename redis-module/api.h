@@ -138,6 +138,8 @@ enum { REDIS_EVENT_ROLE = 0, REDIS_EVENT_FORK = 13, REDIS_EVENT_LOOP = 15 };
 	X(int, InfoAddFieldULongLong, (RedisModuleInfoCtx *, const char *name, unsigned long long value))              \
 	X(int, InfoAddFieldCString, (RedisModuleInfoCtx *, const char *name, const char *value))                       \
 	X(void, Log, (RedisModuleCtx *, const char *level, const char *format, ...))                                   \
+	X(unsigned long long, GetClientId, (RedisModuleCtx *))                                                         \
+	X(int, GetClientInfoById, (void *info, uint64_t id))                                                           \
 	X(int, GetContextFlags, (RedisModuleCtx *))                                                                    \
 	X(int, WrongArity, (RedisModuleCtx *))                                                                         \
 	X(int, ReplyWithError, (RedisModuleCtx *, const char *text))                                                   \

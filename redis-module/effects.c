@@ -13,7 +13,8 @@
  * which the server forks, or takes up where it left, which it can only do when it was being listened to before, or was
  * itself a replica. So it holds until the server forks or changes its role; to be on the safe side it is asked again in
  * each turn of the server's loop. In a Cluster, where slots are handed over by other ways, and in servers that do not
- * tell when a turn begins, it holds within one command only.
+ * tell when a turn begins, it holds within one command only. So it does when the command comes from no connection: of
+ * what another module calls the server may be told to tell nobody, whoever listens.
  */
 #include "redis-module/effects.h"
 
@@ -32,8 +33,9 @@ enum { STATE_ALGORITHM = 1, LOG_HEAD = 12, LOG_COUNT = 16, LOG_CAPACITY = 20, LO
 
 void effects_begin(void)
 {
-	if (!module.turns_known)
+	if (!module.turns_known || module.unheard_once)
 		module.hearing = HEARING_UNKNOWN;
+	module.unheard_once = false;
 }
 
 /* A long string may also hold the state of another algorithm, which took the place of a ring. */
@@ -51,7 +53,7 @@ void effect_before(struct effect *effect, const struct key *key)
 }
 
 /* Finds out, once in a turn, whether the server kept a string that was sent and then freed. */
-static void listen_for(const RedisModuleString *freed, const char *bytes, size_t len)
+static void listen_for(RedisModuleCtx *ctx, const RedisModuleString *freed, const char *bytes, size_t len)
 {
 	RedisModuleString *again;
 
@@ -59,6 +61,7 @@ static void listen_for(const RedisModuleString *freed, const char *bytes, size_t
 		return;
 	again = redis.CreateString(NULL, bytes, len);
 	module.hearing = again == freed ? UNHEARD : HEARD;
+	module.unheard_once = again == freed && redis.GetClientInfoById(NULL, redis.GetClientId(ctx)) != REDIS_OK;
 	redis.FreeString(NULL, again);
 }
 
@@ -73,7 +76,7 @@ static void send_range(RedisModuleCtx *ctx, const struct key *key, size_t from, 
 	if (from > 0)
 		redis.FreeString(NULL, offset);
 	redis.FreeString(NULL, value);
-	listen_for(value, bytes, len);
+	listen_for(ctx, value, bytes, len);
 }
 
 /* A take of a ring writes the head, and its entries after the others, around the end of the ring. */
@@ -101,7 +104,7 @@ static void send_set(const struct effect *effect, RedisModuleCtx *ctx, const str
 		redis.Replicate(ctx, "PEXPIREAT", "v", expire, (size_t)2);
 	redis.FreeString(NULL, expiry);
 	redis.FreeString(NULL, value);
-	listen_for(value, (const char *)key->state, key->len);
+	listen_for(ctx, value, (const char *)key->state, key->len);
 }
 
 static void send(const struct effect *effect, RedisModuleCtx *ctx, const struct key *key)

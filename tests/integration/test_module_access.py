@@ -113,7 +113,7 @@ def test_command_info(store, name):
     assert "module" in flags
     assert ("write" in flags) == (kind == "write")
     assert ("denyoom" in flags) == (name in ("sluice.take", "sluice.mtake", "cl.throttle")), flags
-    assert ("fast" in flags) == (name not in ("sluice.reset", "sluice.mtake")), flags
+    assert ("fast" in flags) == (name != "sluice.reset"), flags
     if keys:
         assert ("readonly" in flags) == (kind == "read")
     read_or_write = {"@read", "@write"} & categories

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The module's life in a server: loaded, refused, unloaded, asked how it is; and when the server is full."""
+import pytest
+
+from support.module import RedisError, assert_same, command, contents, follow, in_step, module_path
+from support.takes import Load, Policy, Traffic, count_answers
+from support.waiting import wait_until
+
+TEN = Policy("sliding-log", 10, 600000)
+COMMANDS = {"sluice.take", "sluice.peek", "sluice.refund", "sluice.reset", "sluice.mtake", "sluice.info", "cl.throttle"}
+
+
+def take(store, key="k", policy=TEN):
+    return store.ask("SLUICE.TAKE", key, *policy.words())
+
+
+def loaded(store):
+    return [dict(zip(found[::2], found[1::2])) for found in store.ask("MODULE", "LIST")]
+
+
+def commands(store):
+    return {entry[0] for entry in store.ask("COMMAND") if entry[0].startswith(("sluice.", "cl."))}
+
+
+# Load and unload
+
+
+def test_loaded_with_the_server(store):
+    (module,) = loaded(store)
+    assert module["name"] == "sluice" and module["ver"] > 0
+    assert commands(store) == COMMANDS
+    assert "sluice" in store.log()
+
+
+def test_loaded_at_run_time(start_store):
+    store = start_store(module=False)
+    assert store.ask("MODULE", "LOAD", module_path()) == "OK"
+    assert take(store)[:3] == [1, 10, 9]
+
+
+@pytest.mark.parametrize("arguments, offered", [(["cl-throttle", "yes"], True), (["cl-throttle", "no"], False),
+                                                (["CL-THROTTLE", "NO"], False)])
+def test_cl_throttle_is_offered_or_not(start_store, arguments, offered):
+    store = start_store(module_arguments=arguments)
+    assert commands(store) == (COMMANDS if offered else COMMANDS - {"cl.throttle"})
+    assert take(store)[:3] == [1, 10, 9]
+
+
+@pytest.mark.parametrize("arguments", [["cl-throttle"], ["cl-throttle", "maybe"], ["cl-throttle", ""], ["other"], ["other", "yes"],
+                                       ["cl-throttle", "yes", "more"], ["cl-throttle", "no\0"], ["cl-throttle", "yes", "cl-throttle"],
+                                       ["x" * 100000]], ids=lambda words: " ".join(words)[:30])
+def test_a_bad_argument_is_refused(start_store, arguments):
+    store = start_store(module=False)
+    with pytest.raises(RedisError, match="ERR"):
+        store.ask("MODULE", "LOAD", module_path(), *arguments)
+    said = [line for line in store.log().splitlines() if "sluice" in line.lower()]
+    assert any("cl-throttle" in line or "argument" in line for line in said), store.log()[-1000:]
+    assert not loaded(store) and not commands(store)
+    assert store.ask("MODULE", "LOAD", module_path()) == "OK"
+    assert take(store)[:3] == [1, 10, 9]
+
+
+def test_a_bad_argument_at_the_start_of_the_server(start_store):
+    with pytest.raises(AssertionError, match="ended with 1") as ended:
+        start_store(module_arguments=["cl-throttle", "maybe"])
+    assert "cl-throttle" in str(ended.value)
+
+
+def test_loaded_twice(store):
+    take(store)
+    with pytest.raises(RedisError, match="ERR"):
+        store.ask("MODULE", "LOAD", module_path())
+    assert "there is a module sluice already" in store.log()
+    assert len(loaded(store)) == 1
+    assert take(store)[:3] == [1, 10, 8]
+    assert store.counters()["decisions"] == 2
+
+
+def test_unloaded_and_loaded_again(store):
+    for left in (9, 8, 7):
+        assert take(store)[:3] == [1, 10, left]
+    before = contents(store)
+    assert store.ask("MODULE", "UNLOAD", "sluice") == "OK"
+    assert not loaded(store) and not commands(store)
+    with pytest.raises(RedisError, match="unknown command"):
+        take(store)
+    assert "# sluice" not in store.ask("INFO", "everything")
+    assert contents(store) == before
+    assert store.ask("MODULE", "LOAD", module_path()) == "OK"
+    assert take(store)[:3] == [1, 10, 6]
+
+
+def test_unloaded_and_loaded_again_under_load(start_store, store):
+    """Takes in between are refused by the server; none is lost or counted twice."""
+    replica = start_store(module=False)
+    store.ask("CONFIG", "SET", "appendonly", "yes")
+    follow(replica, store)
+    limit = Policy("fixed-window", 16777216, 36000000)
+    allowed = 0
+    with store.client() as client, store.client() as operator:
+        for _ in range(30):
+            with store.held():  # the operator's words come in the middle of the takes
+                client.send(command("SLUICE.TAKE", "k", *limit.words()) * 50)
+                operator.send(command("MODULE", "UNLOAD", "sluice"))
+            replies = [client.read_any() for _ in range(50)]
+            assert operator.read() == "OK"
+            allowed += sum(isinstance(reply, list) and reply[0] for reply in replies)
+            assert all(isinstance(reply, list) or "unknown command" in str(reply) for reply in replies)
+            refused = client.pipeline(["SLUICE.TAKE", "k", *limit.words()])[0]
+            assert "unknown command" in str(refused)
+            assert operator.ask("MODULE", "LOAD", module_path()) == "OK"
+    assert limit.limit - store.ask("SLUICE.PEEK", "k", *limit.words())[2] == allowed
+    in_step(store, replica)
+    assert_same(store, replica)
+
+
+def test_unloaded_while_scripts_and_transactions_wait(store):
+    with store.client() as client:
+        client.pipeline(["MULTI"], ["SLUICE.TAKE", "k", *TEN.words()])
+        said = client.pipeline(["MODULE", "UNLOAD", "sluice"])  # queued or refused: never in the midst of it
+        replies = client.pipeline(["EXEC"])
+    assert said and replies
+    store.ask("PING")
+    if loaded(store):
+        store.ask("MODULE", "UNLOAD", "sluice")
+    with store.client() as client:
+        client.pipeline(["MULTI"])
+    assert not commands(store)
+
+
+# INFO
+
+
+def section(store):
+    """What INFO says of us."""
+    return {name.split("_", 1)[1]: value for name, value in store.info("sluice").items() if name.startswith("sluice_")}
+
+
+def test_info(store):
+    assert section(store)["decisions"] == "0" and section(store)["denials"] == "0" and section(store)["errors"] == "0"
+    for _ in range(12):
+        take(store)
+    store.ask("SLUICE.MTAKE", "EACH", 2, "k", "l", *TEN.words())
+    with store.client() as client:
+        client.pipeline(["SLUICE.TAKE", "k", "sliding-log", 0, "1s"], ["SLUICE.TAKE", "k", "sliding-log", 1, "x"])
+    found = section(store)
+    assert (found["decisions"], found["denials"], found["errors"]) == ("14", "3", "2"), found
+    counted = store.counters()
+    assert [int(counted[name]) for name in ("decisions", "denials", "errors")] == [14, 3, 2]
+    assert counted["version"] and int(counted["state_format"]) == int(counted["packed_format"]) == 1
+    assert counted["missing"] is not None
+    for name in ("sluice", "everything", "modules"):
+        assert "decisions:14" in store.ask("INFO", name), name
+
+
+def test_info_counts_traffic(store):
+    traffic = Traffic(1, keys=200)
+    with store.client() as client:
+        allowed, denied = count_answers(client.flood(traffic.mtake(500), traffic.takes(500), traffic.mtake(500)))
+        found = section(store)
+    assert (int(found["decisions"]), int(found["denials"])) == (allowed + denied, denied)
+
+
+def test_sluice_info_in_resp3(store):
+    with store.client() as client:
+        client.ask("HELLO", 3)
+        said = client.ask("SLUICE.INFO")
+        names = list(said) if isinstance(said, dict) else said[::2]
+    assert names == ["version", "state_format", "packed_format", "decisions", "denials", "errors", "missing"]
+    assert list(store.counters()) == names
+
+
+def test_answers_are_the_same_in_both_protocols(store):
+    with store.client() as client:
+        for protocol, left in ((2, 9), (3, 8)):
+            client.ask("HELLO", protocol)
+            answer = client.ask("SLUICE.TAKE", "k", *TEN.words(), "WITHTIME")
+            assert answer[:4] == [1, 10, left, 0] and all(type(number) is int for number in answer) and len(answer) == 6
+            both = client.ask("SLUICE.MTAKE", "ALL", 2, "a", "b", *TEN.words())
+            assert [len(one) for one in both] == [5, 5] and both[0][:4] == [1, 10, left, 0]
+            assert client.ask("SLUICE.TAKE", "k", *TEN.words(11))[:4] == [0, 10, left, -1]
+            assert client.ask("CL.THROTTLE", f"c{protocol}", 1, 1, 60)[:4] == [0, 2, 1, -1]
+            assert client.ask("SLUICE.RESET", "nobody") == 0
+
+
+# A full server
+
+
+def fill(store):
+    store.settings(maxmemory=int(store.info("memory")["used_memory"]) + (1 << 20), maxmemory_policy="noeviction")
+    with store.client() as client:
+        for i in range(2000):
+            if isinstance(client.pipeline(["SET", f"fill:{i}", "x" * 10000])[0], RedisError):
+                break
+        store.settings(maxmemory=1)  # whatever comes free
+
+
+def test_a_full_server_takes_nothing(store):
+    take(store)
+    take(store, "b", Policy("token-bucket", 10, 600000))
+    fill(store)
+    before = contents(store)
+    with store.client() as client:
+        for words in (["SLUICE.TAKE", "new", *TEN.words()], ["SLUICE.TAKE", "k", *TEN.words()],
+                      ["SLUICE.MTAKE", "EACH", 2, "k", "new", *TEN.words()], ["SLUICE.MTAKE", "ALL", 1, "b", "token-bucket", 10, "10m"],
+                      ["CL.THROTTLE", "c", 1, 1, 1]):
+            assert str(client.pipeline(words)[0]).startswith("OOM "), words
+        lua = "return redis.call('SLUICE.TAKE', KEYS[1], 'sliding-log', '10', '1h')"
+        assert "OOM" in str(client.pipeline(["EVAL", lua, 1, "new"])[0])
+        assert contents(store) == before
+        # What makes nothing larger goes on.
+        assert client.ask("SLUICE.PEEK", "k", *TEN.words())[:3] == [1, 10, 9]
+        assert client.ask("SLUICE.RESET", "k") == 1
+        assert client.ask("SLUICE.INFO")
+        store.settings(maxmemory=0)
+        assert client.ask("SLUICE.TAKE", "k", *TEN.words())[:3] == [1, 10, 9]
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl", "allkeys-random", "volatile-lfu"])
+def test_a_server_that_evicts(start_store, store, policy):
+    """It forgets clients, which is why operators should not; but it works on, and its replica with it."""
+    replica = start_store(module=False, arguments=["--maxmemory-policy", "noeviction"])
+    follow(replica, store)
+    in_step(store, replica)
+    store.settings(maxmemory=int(store.info("memory")["used_memory"]) + (3 << 20), maxmemory_policy=policy)
+    with Load(store, connections=2, keys=20000, windows_ms=(60000, 600000)) as load:
+        wait_until(lambda: int(store.info("stats")["evicted_keys"]) > 100, what="keys to be evicted")
+        load.goes_on(3000)
+    store.settings(maxmemory=0)  # it forgets no more
+    in_step(store, replica)
+    assert_same(store, replica, at_least=100)
