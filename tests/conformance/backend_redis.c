@@ -1,18 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * backend_redis.c: the Lua script in a real Redis, one operation of one key at a time, under a clock of ours.
+ * backend_redis.c: the Lua script, our module, or one or the other by chance, in a real Redis, one operation of one key
+ * at a time, under a clock of ours.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "conformance.h"
+#include "module_client.h"
 #include "redis_client.h"
 
 struct redis_backend {
 	struct backend backend;
 	struct redis_server server;
+	bool script, module; /* what decides: one of them, or both by chance */
+	struct module_client client;
 	redisReply *state; /* of the last call of state() */
 };
+
+static int decide(struct redis_backend *redis, struct store_op *op, uint64_t now_us)
+{
+	int result;
+
+	if (!redis->module || (redis->script && random_one_in(&redis->client.random, 2)))
+		return redis_client_submit(&redis->server, op, now_us);
+	result = module_client_submit(&redis->client, op, now_us);
+	if (result != 0)
+		fprintf(stderr, "module: %s\n", redis->client.error);
+	return result;
+}
 
 static int submit(struct backend *backend, enum store_verb verb, const struct sluice_policy *policy, const char *key,
                   uint64_t now_us, uint32_t cost, struct sluice_decision *decision)
@@ -29,7 +46,7 @@ static int submit(struct backend *backend, enum store_verb verb, const struct sl
 			.decision = *decision,
 		},
 	};
-	int result = redis_client_submit(&redis->server, &op, now_us);
+	int result = decide(redis, &op, now_us);
 
 	if (result == 0 && verb != STORE_RESET && op.allowed != op.takes[0].decision.allowed)
 		return -1;
@@ -87,18 +104,21 @@ static void redis_close(struct backend *backend)
 
 	if (redis->state != NULL)
 		freeReplyObject(redis->state);
-	redis_server_stop(&redis->server);
+	if (redis->module)
+		module_client_stop(&redis->client);
+	else
+		redis_server_stop(&redis->server);
 	free(redis);
 }
 
-struct backend *backend_redis_open(void)
+static struct backend *redis_open(const char *name, bool script, bool module, uint64_t seed)
 {
 	struct redis_backend *redis = calloc(1, sizeof *redis);
 
 	if (redis == NULL)
 		return NULL;
 	redis->backend = (struct backend){
-		.name = "redis",
+		.name = name,
 		.take = redis_take,
 		.peek = redis_peek,
 		.refund = redis_refund,
@@ -106,9 +126,27 @@ struct backend *backend_redis_open(void)
 		.state = redis_state,
 		.close = redis_close,
 	};
-	if (redis_server_start(&redis->server, NULL) != 0) {
+	redis->script = script;
+	redis->module = module;
+	if ((module ? module_client_start(&redis->client, &redis->server, seed)
+	            : redis_server_start(&redis->server, NULL)) != 0) {
 		free(redis);
 		return NULL;
 	}
 	return &redis->backend;
+}
+
+struct backend *backend_redis_open(void)
+{
+	return redis_open("redis", true, false, 0);
+}
+
+struct backend *backend_module_open(uint64_t seed)
+{
+	return redis_open("module", false, true, seed);
+}
+
+struct backend *backend_mixed_open(uint64_t seed)
+{
+	return redis_open("mixed", true, true, seed);
 }

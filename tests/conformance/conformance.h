@@ -81,4 +81,10 @@ struct backend *backend_memory_open(void);
 /** The Lua script in a Redis that is started for it. */
 struct backend *backend_redis_open(void);
 
+/** Our module in a Redis that is started for it: see module_client.h. */
+struct backend *backend_module_open(uint64_t seed);
+
+/** Both, by chance one or the other, on the same keys. */
+struct backend *backend_mixed_open(uint64_t seed);
+
 #endif

@@ -5,7 +5,7 @@
  * usage: conformance BACKEND VECTORS [STEPS]
  *
  * In the environment: SLUICE_SEED (default: drawn anew each time), SLUICE_STEPS (over STEPS),
- * SLUICE_TRACE (run this trace only).
+ * SLUICE_TRACE (run this trace only); SLUICE_TEST_CLOCKED_MODULE (for the backends `module` and `mixed`).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -59,6 +59,10 @@ static struct backend *backend_open(const char *name, uint64_t seed)
 		return backend_memory_open();
 	if (strcmp(name, "redis") == 0)
 		return backend_redis_open();
+	if (strcmp(name, "module") == 0)
+		return backend_module_open(seed);
+	if (strcmp(name, "mixed") == 0)
+		return backend_mixed_open(seed);
 	fprintf(stderr, "unknown backend '%s'\n", name);
 	return NULL;
 }

@@ -18,9 +18,21 @@ static void path_in(const struct redis_server *server, const char *name, char pa
 	snprintf(path, 64, "%s/%s", server->directory, name);
 }
 
+/* A module that was built with a sanitizer needs its library from the start. What the server itself leaks is not ours.
+ */
+static void preload_library(const char *path)
+{
+	const char *options = getenv("ASAN_OPTIONS");
+	char text[512];
+
+	snprintf(text, sizeof text, "%s%sdetect_leaks=0", options != NULL ? options : "", options != NULL ? ":" : "");
+	setenv("ASAN_OPTIONS", text, 1);
+	setenv("LD_PRELOAD", path, 1);
+}
+
 static void run(const struct redis_server *server, const char *socket, const char *const *options, pid_t parent)
 {
-	const char *chosen = getenv("SLUICE_TEST_REDIS_SERVER");
+	const char *chosen = getenv("SLUICE_TEST_REDIS_SERVER"), *preload = getenv("SLUICE_TEST_PRELOAD");
 	const char *words[WORDS_MAX] = { chosen != NULL && chosen[0] != '\0' ? chosen : "redis-server",
 		                         "--port",
 		                         "0",
@@ -38,6 +50,8 @@ static void run(const struct redis_server *server, const char *socket, const cha
 
 	while (options != NULL && *options != NULL && n < WORDS_MAX - 1)
 		words[n++] = *options++;
+	if (preload != NULL && preload[0] != '\0' && options != NULL && strcmp(options[0], "--loadmodule") == 0)
+		preload_library(preload);
 	/* Ended with the test, should that be killed. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
 		_exit(126);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * redis_states.c: the script against the core, on states of every kind.
+ * redis_states.c: the script and our module against the core, on states of every kind.
  *
- * States come from takes of the core under other limits, windows, bursts and algorithms, from the script itself, and
- * from bytes turned over. Each is written to Redis and asked about in operations of one to STORE_TAKES_MAX keys, whose
- * answers and whose states afterwards must be those of the core: byte for byte, or, for a ring, entry for entry. A ring
- * whose entries are out of order can't be told from a sound one without reading all of it; it gets answers of the right
- * kind, not the same.
+ * States come from takes of the core under other limits, windows, bursts and algorithms, from what is tested itself,
+ * and from bytes turned over. Each is written to Redis and asked about in operations of one to STORE_TAKES_MAX keys,
+ * whose answers and whose states afterwards must be those of the core: byte for byte, or, for a ring, entry for entry.
+ * A ring whose entries are out of order can't be told from a sound one without reading all of it; it gets answers of
+ * the right kind, not the same.
  *
- * usage: redis_states [ROUNDS]; SLUICE_SEED repeats a run.
+ * usage: redis_states redis|module|mixed [ROUNDS]; SLUICE_SEED repeats a run.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "module_client.h"
 #include "random.h"
 #include "redis_client.h"
 
@@ -31,6 +32,8 @@ struct subject {
 
 struct trial {
 	struct redis_server server;
+	bool script, module; /* what decides: one of them, or both by chance */
+	struct module_client client;
 	struct random random;
 	struct subject subjects[STORE_TAKES_MAX];
 	uint64_t now_us, round;
@@ -110,7 +113,7 @@ static void draw_state(struct trial *trial, struct subject *subject)
 		subject->len = random_below(random, subject->len);
 }
 
-/* Half of the subjects go on with what the script has written. */
+/* Half of the subjects go on with what was written by what is tested. */
 static void draw_subject(struct trial *trial, struct subject *subject, unsigned i)
 {
 	bool keep = subject->len > 0 && random_one_in(&trial->random, 2);
@@ -250,6 +253,30 @@ static void check_state(struct trial *trial, struct subject *subject, bool chang
 	freeReplyObject(reply);
 }
 
+static int submit(struct trial *trial, struct store_op *op)
+{
+	int result;
+
+	if (!trial->module || (trial->script && random_one_in(&trial->random, 2)))
+		return redis_client_submit(&trial->server, op, trial->now_us);
+	result = module_client_submit(&trial->client, op, trial->now_us);
+	if (result != 0 && result != -EIO)
+		fprintf(stderr, "module: %s\n", trial->client.error);
+	return result;
+}
+
+/* A time that a refund may name: that of the newest take, or a little before it. */
+static uint64_t draw_given(struct random *random, const struct subject *subject)
+{
+	uint64_t newest_us = 0, before_us = random_one_in(random, 2) ? 0 : random_below(random, 1000000);
+
+	if (subject->len >= 12)
+		memcpy(&newest_us, subject->state + 4, sizeof newest_us);
+	if (newest_us > SLUICE_TIME_MAX_US)
+		newest_us = SLUICE_TIME_MAX_US;
+	return newest_us > before_us ? newest_us - before_us : 0;
+}
+
 static void play(struct trial *trial)
 {
 	static const enum store_verb verbs[] = { STORE_TAKE, STORE_TAKE, STORE_TAKE, STORE_PEEK, STORE_REFUND };
@@ -261,26 +288,24 @@ static void play(struct trial *trial)
 	bool comparable = true;
 	int result, wanted;
 
+	if (op.verb == STORE_REFUND && trial->module) /* which gives back to one key a command */
+		op.n = 1;
 	for (unsigned i = 0; i < op.n; i++) {
 		struct subject *subject = &trial->subjects[i];
-		uint64_t newest_us = 0;
 
 		draw_subject(trial, subject, i);
 		comparable = comparable && orderly(subject);
-		if (subject->len >= 12)
-			memcpy(&newest_us, subject->state + 4, sizeof newest_us);
 		op.takes[i] = (struct store_take){
 			.policy = &subject->policy,
 			.key = subject->key,
 			.key_len = (uint16_t)strlen(subject->key),
 			.cost = (uint32_t)random_magnitude(random, 1, random_one_in(random, 8) ? 2 * LIMIT_MOST : 4),
-			.decision.at_us =
-				random_one_in(random, 2) ? newest_us : newest_us - random_below(random, 1000000),
+			.decision.at_us = draw_given(random, subject),
 		};
 	}
 	want = op;
 	wanted = expect(trial, &want);
-	result = redis_client_submit(&trial->server, &op, trial->now_us);
+	result = submit(trial, &op);
 	if (result != wanted)
 		complain(trial, &trial->subjects[0], "the result is another than the core's");
 	for (unsigned i = 0; i < op.n && result == 0 && wanted == 0; i++)
@@ -297,35 +322,55 @@ static void play(struct trial *trial)
 	trial->denied += wanted == 0 && !op.allowed;
 }
 
+static int prepare(struct trial *trial, const char *what, uint64_t seed)
+{
+	trial->script = strcmp(what, "module") != 0;
+	trial->module = strcmp(what, "redis") != 0;
+	if (trial->script && trial->module && strcmp(what, "mixed") != 0) {
+		fprintf(stderr, "usage: redis_states redis|module|mixed [ROUNDS]\n");
+		return -1;
+	}
+	random_seed(&trial->random, seed);
+	trial->now_us = UINT64_C(1700000000000000);
+	for (unsigned i = 0; i < STORE_TAKES_MAX; i++) {
+		trial->subjects[i].state = malloc(STATE_MAX);
+		trial->subjects[i].want = malloc(STATE_MAX);
+		if (trial->subjects[i].state == NULL || trial->subjects[i].want == NULL)
+			return -1;
+	}
+	return trial->module ? module_client_start(&trial->client, &trial->server, seed)
+	                     : redis_server_start(&trial->server, NULL);
+}
+
+static void finish(struct trial *trial)
+{
+	if (trial->module)
+		module_client_stop(&trial->client);
+	else
+		redis_server_stop(&trial->server);
+	for (unsigned i = 0; i < STORE_TAKES_MAX; i++) {
+		free(trial->subjects[i].state);
+		free(trial->subjects[i].want);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static struct trial trial;
-	uint64_t seed, rounds = argc > 1 ? strtoull(argv[1], NULL, 10) : 20000;
+	uint64_t seed, rounds = argc > 2 ? strtoull(argv[2], NULL, 10) : 20000;
 
 	if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
 		return 2;
 	seed = getenv("SLUICE_SEED") != NULL ? strtoull(getenv("SLUICE_SEED"), NULL, 10) : seed >> 32;
-	random_seed(&trial.random, seed);
-	trial.now_us = UINT64_C(1700000000000000);
-	if (redis_server_start(&trial.server, NULL) != 0)
+	if (prepare(&trial, argc > 1 ? argv[1] : "", seed) != 0)
 		return 2;
-	for (unsigned i = 0; i < STORE_TAKES_MAX; i++) {
-		trial.subjects[i].state = malloc(STATE_MAX);
-		trial.subjects[i].want = malloc(STATE_MAX);
-		if (trial.subjects[i].state == NULL || trial.subjects[i].want == NULL)
-			return 2;
-	}
 	for (trial.round = 0; trial.round < rounds && !trial.failed; trial.round++) {
 		trial.now_us += random_magnitude(&trial.random, 1, 30000000);
 		if (random_one_in(&trial.random, 20)) /* the clock steps back */
 			trial.now_us -= random_magnitude(&trial.random, 1, 60000000);
 		play(&trial);
 	}
-	redis_server_stop(&trial.server);
-	for (unsigned i = 0; i < STORE_TAKES_MAX; i++) {
-		free(trial.subjects[i].state);
-		free(trial.subjects[i].want);
-	}
+	finish(&trial);
 	printf("seed %" PRIu64 ", %" PRIu64 " rounds: %" PRIu64 " allowed, %" PRIu64 " denied, %" PRIu64
 	       " malformed, %" PRIu64 " out of order\n",
 	       seed, trial.round, trial.allowed, trial.denied, trial.malformed, trial.disorderly);
