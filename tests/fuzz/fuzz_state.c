@@ -10,8 +10,9 @@
  *   12-15 burst
  *   16-23 now, us
  *   24-27 cost
- *   28-   a program: each byte with its low bits picks take, peek, refund, move or lengthen, and with its
- *         high bits how time goes on; its first byte says how many bytes it has
+ *   28-   a program; its first byte says how many bytes it has, and each of the others with its low bits
+ *         picks peek, refund, move, or a take into a state that was moved, made compact or lengthened for
+ *         it, and with its high bits how time goes on
  *   rest  the state
  *
  * Whatever comes, nothing may crash, a malformed state stays malformed for everyone, a denied take
@@ -125,24 +126,32 @@ static void check_decision(const struct subject *subject, uint32_t cost, const s
 	MUST(decision->reset_after_us <= 2 * (UINT64_C(1) << 53));
 }
 
-/* Room of both kinds, then a take. */
-static void take(struct subject *subject, bool by_move)
+/* How a caller makes room. */
+enum room { LENGTHENED, MOVED, COMPACT /* moved to the length that spares the last entry's bytes */ };
+
+/* Room of each kind, then a take. */
+static void take(struct subject *subject, enum room way)
 {
 	struct sluice_decision decision, peeked;
 	size_t room = sluice_state_room(subject->state, subject->len, &subject->policy, subject->now_us, subject->cost);
 	size_t most = sluice_state_max(&subject->policy);
 	int result =
 		sluice_peek(subject->state, subject->len, &subject->policy, subject->now_us, subject->cost, &peeked);
-	bool ordered = result == SLUICE_OK && orderly(subject);
+	bool ordered = result == SLUICE_OK && orderly(subject), by_move = way != LENGTHENED;
+	size_t compact = sluice_state_compact(&subject->policy);
 	uint8_t *before;
 
 	MUST(result == SLUICE_OK || result == SLUICE_EFORMAT);
+	MUST(compact <= most && (compact > 0 || subject->policy.limit > 16));
 	MUST(room >= subject->len && (room == subject->len || room <= most));
 	if (room > STATE_MOST)
 		return;
 	if (room > subject->len && (by_move || subject->len == 0)) {
-		uint8_t *moved = malloc(room);
+		uint8_t *moved;
 
+		if (way == COMPACT && compact > 0)
+			room = compact;
+		moved = malloc(room);
 		MUST(moved != NULL);
 		MUST(sluice_state_move(moved, room, subject->state, subject->len, &subject->policy) == result);
 		free(subject->state);
@@ -245,10 +254,13 @@ static void step(struct subject *subject, uint8_t code)
 		move(subject);
 		break;
 	case 3:
-		take(subject, true);
+		take(subject, MOVED);
+		break;
+	case 4:
+		take(subject, COMPACT);
 		break;
 	default:
-		take(subject, false);
+		take(subject, LENGTHENED);
 		break;
 	}
 }
