@@ -8,12 +8,15 @@
 #include "redis-module/module.h"
 #include "redis-module/throttle.h"
 
-/* By its first bytes: to forget a state is also how to be rid of one that was damaged further behind. */
+/* By its first bytes: to forget a state is also how to be rid of one that was damaged further behind. An empty string is
+ * an empty state. */
 static bool is_state(const struct key *key)
 {
 	static const struct sluice_policy none; /* to which every state is a foreign one */
 
-	return key->len >= STATE_BODY && state_kind_foreign(key->state, &none) == STATE_EMPTY;
+	if (key->len < STATE_BODY)
+		return key->len == 0;
+	return state_kind_foreign(key->state, &none) == STATE_EMPTY || throttle_left_behind(key->state, key->len);
 }
 
 /* @return KEY_OK when it may be forgotten, or is not there. */
@@ -24,7 +27,7 @@ static int check(RedisModuleCtx *ctx, RedisModuleString *name)
 
 	key_open(&key, ctx, name, REDIS_READ);
 	result = key_read(&key, REDIS_READ);
-	if (result == KEY_OK && key.handle != NULL && !is_state(&key) && !throttle_left_behind(key.state, key.len))
+	if (result == KEY_OK && !is_state(&key))
 		result = KEY_MALFORMED;
 	key_close(&key);
 	return result;
