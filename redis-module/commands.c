@@ -182,8 +182,9 @@ static int create(RedisModuleCtx *ctx, const struct command *command)
 	bool counted = command->keys == counted_keys;
 	char flags[64];
 
-	/* Servers that can be told how to count keys need no help with it. */
-	snprintf(flags, sizeof flags, "%s%s", command->flags, counted && redis.SetCommandInfo == NULL ? GETKEYS : "");
+	/* Also to servers that can be told how keys are counted: when they look for the slot of a command of a module,
+	 * to redirect it in a Cluster, they ask it, or go by the range in the flags. */
+	snprintf(flags, sizeof flags, "%s%s", command->flags, counted ? GETKEYS : "");
 	if (redis.CreateCommand(ctx, command->name, command->function, flags, command->first_key, command->last_key,
 	                        command->step) == REDIS_OK)
 		return REDIS_OK;
