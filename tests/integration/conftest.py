@@ -119,6 +119,12 @@ def start_store(tmp_path):
         yield start_one
 
 
+@pytest.fixture(params=[False, True], ids=["script", "module"])
+def start_either(request, start_store):
+    """Starts servers without our module, and again with it."""
+    return lambda **settings: start_store(module=request.param, **settings)
+
+
 @pytest.fixture
 def store(start_store):
     return start_store()

@@ -17,6 +17,11 @@ TWO_LIMITS = """limits:
 
 
 @pytest.fixture
+def start_redis(start_either):
+    return start_either
+
+
+@pytest.fixture
 def start(start):
     """Servers with more patience than the usual 50 ms: the machine may be busy, and it is not what is tested here."""
     return lambda **settings: start(env={"SLUICE_LIMITER_TIMEOUT": "1s"}, **settings)
