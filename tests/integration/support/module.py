@@ -207,6 +207,8 @@ def expiry_words(key):
 def contents(server):
     """{key: (value, expiry in ms since 1970)} of all keys of database 0. What is no string is dumped."""
     with server.client() as client:
+        if "--cluster-enabled" in server.arguments:
+            client.ask("READONLY")  # it may be a replica
         keys = [key.encode("latin-1") for key in client.ask("KEYS", "*")]
         found = {}
         for at in range(0, len(keys), 500):

@@ -208,7 +208,7 @@ class Traffic:
 
 
 TAKEN = re.compile(rb"\*5\r\n:([01])\r\n")
-REFUSED = re.compile(rb"(?:^|\n)(-(?:ERR|WRONGTYPE|OOM|READONLY|MISCONF|NOSCRIPT|LOADING|BUSY|CROSSSLOT|NOPERM) [^\r]*)")
+REFUSED = re.compile(rb"(?:^|\n)(-(?:ERR|WRONGTYPE|OOM|READONLY|MISCONF|NOSCRIPT|LOADING|BUSY|ASK|MOVED|CROSSSLOT|NOPERM) [^\r]*)")
 
 
 def assert_no_error(data):
@@ -237,7 +237,7 @@ class Load:
         self.threads = [threading.Thread(target=self._run, args=(server, i, settings)) for i in range(connections)]
 
     def _run(self, server, number, settings):
-        traffic = Traffic(number, tag=f"{number}:", **{"keys": 500, **settings})
+        traffic = Traffic(number, **{"keys": 500, "tag": f"{number}:", **settings})
         try:
             with server.client() as client:
                 traffic.load_script(client)
