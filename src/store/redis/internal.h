@@ -86,9 +86,10 @@ struct redis_node {
 	uint32_t loads; /* sent so far */
 
 	/* The module on this server: takes go to it, or as all else to the script. See gather.c. */
-	bool module;                                  /* it decides */
-	bool probes_module;                           /* `probe` is a call of it */
-	char module_version[32];                      /* "": unknown */
+	bool module;                /* it decides */
+	bool probes_module;         /* `probe` is a call of it */
+	char module_version[32];    /* "": unknown */
+	const char *module_wanting; /* why it does not, for the operator; NULL: there is none, or it does. Static */
 	struct redis_call *gathered, **gathered_last; /* calls for the next command */
 	unsigned asked;                               /* calls gathered, or on their way in such a command */
 

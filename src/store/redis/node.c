@@ -117,7 +117,7 @@ static const struct sluice_policy probe_policy = {
 
 static int send_probe(struct redis_node *node);
 
-static void tell_who_decides(struct redis_node *node, const char *warning)
+static void tell_who_decides(struct redis_node *node)
 {
 	char about[96];
 
@@ -126,7 +126,7 @@ static void tell_who_decides(struct redis_node *node, const char *warning)
 		         node->module_version);
 	else
 		snprintf(about, sizeof about, "the script decides");
-	redis_notices_decides(&node->thread->store->notices, node->place, about, warning);
+	redis_notices_decides(&node->thread->store->notices, node->place, about, node->module_wanting);
 }
 
 static const char forbidden[] = "it has our module, but the user may not call it: see \"The module\" in operations.md";
@@ -136,9 +136,11 @@ void redis_node_by_script(struct redis_node *node, const char *words)
 	if (!node->module)
 		return;
 	node->module = false;
-	if (node->was_up)
-		__atomic_sub_fetch(&node->thread->by_module, 1, __ATOMIC_RELAXED);
-	tell_who_decides(node, strncmp(words, "NOPERM", 6) == 0 ? forbidden : NULL);
+	node->module_wanting = strncmp(words, "NOPERM", 6) == 0 ? forbidden : NULL;
+	if (!node->was_up) /* what is found out in the greeting is told at its end */
+		return;
+	__atomic_sub_fetch(&node->thread->by_module, 1, __ATOMIC_RELAXED);
+	tell_who_decides(node);
 }
 
 /* The probe was the module's. @return whether the script must be tried instead. */
@@ -165,6 +167,7 @@ static void on_probed(struct redis_command *command, const struct redisReply *re
 			redis_conn_drop(node->conn, error, "out of memory");
 		return;
 	}
+	tell_who_decides(node);
 	if (reply->type != REDIS_REPLY_ERROR) {
 		redis_conn_ready(node->conn);
 		return;
@@ -228,18 +231,18 @@ static void on_module(struct redis_command *command, const struct redisReply *re
 {
 	struct redis_node *node = NODE_OF(command, ask_module);
 	struct redis_module module;
-	const char *warning = NULL;
 
 	if (error != 0)
 		return;
 	redis_module_read(&module, reply);
 	node->module = module.usable;
 	memcpy(node->module_version, module.version, sizeof node->module_version);
+	node->module_wanting = NULL;
 	if (module.forbidden)
-		warning = forbidden;
+		node->module_wanting = forbidden;
 	else if (!module.usable && reply->type != REDIS_REPLY_ERROR)
-		warning = "its module is of another version than this program: install the one that came with it";
-	tell_who_decides(node, warning);
+		node->module_wanting =
+			"its module is of another version than this program: install the one that came with it";
 	error = send_probe(node);
 	if (error != 0)
 		redis_conn_drop(node->conn, error, "out of memory");
