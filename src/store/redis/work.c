@@ -573,12 +573,11 @@ int redis_work_submit(struct redis_thread *thread, struct store_op *op)
 	err = find_nodes(work);
 	for (unsigned i = 0; err == 0 && i < work->calls_n; i++)
 		err = send_or_park(&work->calls[i], work->calls[i].node, false);
-	if (err == 0)
-		return STORE_PENDING;
-	if (work->pending > 0) { /* some are on their way: it ends by them */
-		fail(work, err);
-		return STORE_PENDING;
+	if (work->pending == 0) { /* nothing is on its way */
+		work_drop(work);
+		return err;
 	}
-	work_drop(work);
-	return err;
+	if (err != 0) /* some calls are: it ends by them */
+		fail(work, err);
+	return STORE_PENDING;
 }
