@@ -8,8 +8,8 @@
 #include "redis-module/module.h"
 #include "redis-module/throttle.h"
 
-/* By its first bytes: to forget a state is also how to be rid of one that was damaged further behind. An empty string is
- * an empty state. */
+/* By its first bytes: to forget a state is also how to be rid of one that was damaged further behind. An empty string
+ * is an empty state. */
 static bool is_state(const struct key *key)
 {
 	static const struct sluice_policy none; /* to which every state is a foreign one */
