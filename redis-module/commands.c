@@ -13,18 +13,10 @@
 #define OWN_CATEGORY "sluice"
 #define GETKEYS " getkeys-api" /* the command's own function tells where its keys are */
 
-#define WORD(word)                                                                                                     \
-	{                                                                                                              \
-		.name = word, .type = REDIS_ARGUMENT_TOKEN, .token = word                                              \
-	}
-#define KEY                                                                                                            \
-	{                                                                                                              \
-		.name = "key", .type = REDIS_ARGUMENT_KEY                                                              \
-	}
-#define END                                                                                                            \
-	{                                                                                                              \
-		.name = NULL                                                                                           \
-	}
+/* clang-format off */
+#define WORD(word) { .name = (word), .type = REDIS_ARGUMENT_TOKEN, .token = (word) }
+#define KEY { .name = "key", .type = REDIS_ARGUMENT_KEY }
+#define END { .name = NULL }
 
 /* What the commands take. */
 
@@ -32,7 +24,6 @@ static const struct redis_argument algorithms[] = {
 	WORD("sliding-log"), WORD("sliding-counter"), WORD("fixed-window"), WORD("token-bucket"), END,
 };
 
-/* clang-format off */
 #define POLICY                                                                                                         \
 	{ .name = "algorithm", .type = REDIS_ARGUMENT_ONE_OF, .parts = algorithms },                                   \
 	{ .name = "limit", .type = REDIS_ARGUMENT_INTEGER, .summary = "units in a window, 1 to 16777216" },            \
@@ -44,8 +35,9 @@ static const struct redis_argument algorithms[] = {
 	{ .name = "cost", .type = REDIS_ARGUMENT_INTEGER, .token = "COST", .flags = REDIS_ARGUMENT_OPTIONAL,           \
 	  .summary = "units, 1 if left out" }
 #define OPTION(word, what)                                                                                             \
-	{ .name = word, .type = REDIS_ARGUMENT_TOKEN, .token = word, .flags = REDIS_ARGUMENT_OPTIONAL, .summary = what }
-#define NUMBER(word, what) { .name = word, .type = REDIS_ARGUMENT_INTEGER, .summary = what }
+	{ .name = (word), .type = REDIS_ARGUMENT_TOKEN, .token = (word), .flags = REDIS_ARGUMENT_OPTIONAL,             \
+	  .summary = (what) }
+#define NUMBER(word, what) { .name = (word), .type = REDIS_ARGUMENT_INTEGER, .summary = (what) }
 
 static const struct redis_argument take_arguments[] = {
 	KEY, POLICY, BURST, COST,
@@ -120,37 +112,37 @@ struct command {
 	redis_command_function *function;
 	const char *flags;
 	int first_key, last_key, step; /* for servers that know no key specs; 0: none, or the function tells */
+	int arity;                     /* with the name; -n: at least n */
 	const char *categories;
 	const char *summary, *complexity;
-	int arity;
 	const struct redis_key_spec *keys;
 	const struct redis_argument *arguments;
 };
 
 /* INFO is answered while the server loads, or has lost its master: whoever connects finds out what it can do. */
 static const struct command commands[] = {
-	{ "sluice.take", take_command, "write deny-oom fast", 1, 1, 1, "write fast",
+	{ "sluice.take", take_command, "write deny-oom fast", 1, 1, 1, -5, "write fast",
 	  "Takes from a rate limit if it admits that now", "O(1), amortised; O(cost) for a sliding-log",
-	  -5, changed_key, take_arguments },
-	{ "sluice.peek", peek_command, "readonly fast", 1, 1, 1, "read fast",
+	  changed_key, take_arguments },
+	{ "sluice.peek", peek_command, "readonly fast", 1, 1, 1, -5, "read fast",
 	  "Tells what SLUICE.TAKE would answer", "O(1); O(log(limit)) for a sliding-log",
-	  -5, read_key, peek_arguments },
-	{ "sluice.refund", refund_command, "write fast", 1, 1, 1, "write fast",
+	  read_key, peek_arguments },
+	{ "sluice.refund", refund_command, "write fast", 1, 1, 1, -7, "write fast",
 	  "Gives back what an earlier take took", "O(1); O(limit) for a sliding-log",
-	  -7, changed_key, refund_arguments },
-	{ "sluice.reset", reset_command, "write", 1, -1, 1, "write slow",
+	  changed_key, refund_arguments },
+	{ "sluice.reset", reset_command, "write", 1, -1, 1, -2, "write slow",
 	  "Forgets what was taken", "O(n) with n keys",
-	  -2, removed_keys, reset_arguments },
-	{ "sluice.mtake", mtake_command, "write deny-oom fast", 0, 0, 0, "write fast",
+	  removed_keys, reset_arguments },
+	{ "sluice.mtake", mtake_command, "write deny-oom fast", 0, 0, 0, -6, "write fast",
 	  "Takes from many rate limits: from all or none, or from each that admits it",
 	  "O(n) with n keys, each as SLUICE.TAKE",
-	  -6, counted_keys, mtake_arguments },
-	{ "sluice.info", info_command, "fast allow-loading allow-stale", 0, 0, 0, "fast",
+	  counted_keys, mtake_arguments },
+	{ "sluice.info", info_command, "fast allow-loading allow-stale", 0, 0, 0, 1, "fast",
 	  "Tells the module's version, formats and counters", "O(1)",
-	  1, NULL, NULL },
-	{ "cl.throttle", cl_throttle_command, "write deny-oom fast", 1, 1, 1, "write fast",
+	  NULL, NULL },
+	{ "cl.throttle", cl_throttle_command, "write deny-oom fast", 1, 1, 1, -5, "write fast",
 	  "Takes from a rate limit, as redis-cell does", "O(1)",
-	  -5, changed_key, throttle_arguments },
+	  changed_key, throttle_arguments },
 };
 /* clang-format on */
 

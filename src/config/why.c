@@ -13,6 +13,7 @@ int why_set(struct why *why, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
+	/* cppcheck-suppress ctuuninitvar; it is written, not read */
 	vsnprintf(why->text, sizeof why->text, format, args);
 	va_end(args);
 	return -1;
