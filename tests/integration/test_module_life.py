@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The module's life in a server: loaded, refused, unloaded, asked how it is; and when the server is full."""
+import random
+
 import pytest
 
 from support.module import RedisError, assert_same, command, contents, follow, in_step, module_path
-from support.takes import Load, Policy, Traffic, count_answers
+from support.takes import ALGORITHMS, TAKE, Load, Policy, Traffic, count_answers, script, script_words
 from support.waiting import wait_until
 
 TEN = Policy("sliding-log", 10, 600000)
@@ -183,6 +185,42 @@ def test_answers_are_the_same_in_both_protocols(store):
             assert client.ask("SLUICE.RESET", "nobody") == 0
 
 
+# How long keys live
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("window_ms", [1, 100, 2000, 60000, 86400000, 366 * 86400000])
+def test_a_key_outlives_its_state_by_a_second(store, algorithm, window_ms):
+    """And by no more than an eighth of the window, or a minute, and what the script gives it; whoever takes last."""
+    rnd = random.Random(window_ms)
+    policy = Policy(algorithm, 50, window_ms)
+    with store.client() as client:
+        load = client.ask("SCRIPT", "LOAD", script())
+        for _ in range(100):
+            key = f"k{rnd.randrange(5)}"
+            cost = rnd.choice((1, 1, 5, 50))
+            take = rnd.choice((["SLUICE.TAKE", key, *policy.words(cost)], ["SLUICE.MTAKE", "EACH", 1, key, *policy.words(cost)],
+                               script_words(TAKE, [key], [(policy, cost, None)], load)))
+            _, peek, left_ms = client.pipeline(take, ["SLUICE.PEEK", key, *policy.words()], ["PTTL", key])
+            if peek[4] == 0:  # its state is empty by now: it need not be there
+                continue
+            assert peek[4] / 1000 + 1000 <= left_ms + 1, (take, peek, left_ms)
+            assert left_ms <= peek[4] / 1000 + 2 * window_ms + min(window_ms / 8, 60000) + 2001, (take, peek, left_ms)
+
+
+def test_a_key_lives_as_long_as_the_longest_window(store):
+    """It may be taken from under two policies: what a short one does must not let the long one forget."""
+    long, short = Policy("sliding-log", 10, 1800000), Policy("sliding-log", 10, 1000)
+    assert store.ask("SLUICE.TAKE", "k", *long.words())[0] == 1
+    for _ in range(3):
+        assert store.ask("SLUICE.TAKE", "k", *short.words())[0] == 1
+    assert store.ask("PTTL", "k") > 1800000
+    assert store.ask("SLUICE.PEEK", "k", *long.words())[2] == 6
+    store.ask("PERSIST", "k")
+    assert store.ask("SLUICE.TAKE", "k", *long.words())[0] == 1
+    assert 1800000 < store.ask("PTTL", "k") <= 1800000 + 61002
+
+
 # A full server
 
 
@@ -214,6 +252,14 @@ def test_a_full_server_takes_nothing(store):
         assert client.ask("SLUICE.INFO")
         store.settings(maxmemory=0)
         assert client.ask("SLUICE.TAKE", "k", *TEN.words())[:3] == [1, 10, 9]
+
+
+def test_a_server_that_may_not_write(store):
+    store.settings(min_replicas_to_write=1)
+    with pytest.raises(RedisError, match="NOREPLICAS"):
+        take(store)
+    assert store.ask("SLUICE.PEEK", "k", *TEN.words())[:3] == [1, 10, 10]
+    assert store.ask("DBSIZE") == 0
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl", "allkeys-random", "volatile-lfu"])
