@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from support.module import RedisError, contents, differences
+from support.module import RedisError, assert_all_expire, assert_same, contents, differences, follow, in_step
 
 CLOCKS_US = 100  # by which the clock of TIME may be off that of decisions: servers read different ones
 NOT_AN_INTEGER = ["", " ", "1.5", "x", "1 ", "--1", "1e3", "9223372036854775808", "0x10", "1\0"]
@@ -176,6 +176,27 @@ def test_other_types_are_not_touched(store):
     with pytest.raises(RedisError, match="^WRONGTYPE"):
         store.ask("CL.THROTTLE", "k", 9, 10, 10000)
     assert store.ask("LRANGE", "k", 0, -1) == ["1500000000000000000"]
+
+
+def test_replicas_and_files_hold_the_same(start_store):
+    """One replica without the module; and a start from the append-only file without it."""
+    store, replica = start_store(arguments=["--appendonly", "yes"]), start_store(module=False)
+    rnd, now_s = random.Random(3), int(store.ask("TIME")[0])
+    follow(replica, store)
+    in_step(store, replica)
+    keys = [f"key:{i}" for i in range(100)]
+    with store.client() as client:
+        client.pipeline(*(["SET", key, (now_s + rnd.randint(-500, 5000)) * 10 ** 9, "EX", 9000] for key in keys[:50]))
+        for _ in range(30):
+            replies = client.pipeline(*(["CL.THROTTLE", rnd.choice(keys), 9, rnd.choice([10, 7]), rnd.choice([1000, 60, 3600]),
+                                         rnd.choice([1, 1, 2, 5, 0, -1, 20])] for _ in range(100)))
+            assert not [reply for reply in replies if isinstance(reply, RedisError)]
+    in_step(store, replica)
+    assert_same(store, replica, at_least=50)
+    assert_all_expire(store)
+    held = contents(store)
+    store.restart(module=False)
+    assert not differences(contents(store), held)
 
 
 # Arguments
