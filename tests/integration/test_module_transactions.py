@@ -87,6 +87,18 @@ def test_a_script_takes(start_store, store):
     assert not any("sluice" in name for name in replica.info("commandstats"))
 
 
+@pytest.mark.skipif(server_version() < (7,), reason="functions came with Redis 7.0")
+def test_a_function_takes(start_store, store):
+    replica = start_store(module=False)
+    follow(replica, store)
+    in_step(store, replica)
+    store.ask("FUNCTION", "LOAD", "#!lua name=shop\nredis.register_function('buy', function(keys) "
+              "return redis.call('SLUICE.TAKE', keys[1], 'sliding-log', '2', '1h') end)")
+    assert [store.ask("FCALL", "buy", 1, "a")[:3] for _ in range(3)] == [[1, 2, 1], [1, 2, 0], [0, 2, 0]]
+    in_step(store, replica)
+    assert_same(store, replica)
+
+
 def test_an_error_within_a_script(store):
     with pytest.raises(RedisError, match="limit"):
         store.ask("EVAL", "return redis.call('SLUICE.TAKE', KEYS[1], 'sliding-log', '0', '1h')", 1, "a")
@@ -199,6 +211,11 @@ def test_keyspace_notifications(store, policy):
                   ["SLUICE.REFUND", "k", *policy.words(), "AT", 1], ["SLUICE.RESET", "nobody"]):
         assert events.of(*words) == [], words
     assert events.of("SLUICE.RESET", "k") == [("k", "del")]
+    at = store.ask(*take("k", policy), "WITHTIME")[5]
+    events = Events(store)
+    assert events.of("SLUICE.REFUND", "k", *policy.words(), "AT", at) == [("k", "setrange")]
+    store.ask("DEL", "k")
+    events = Events(store)
     heard = events.of("SLUICE.MTAKE", "ALL", 2, "k", "l", *policy.words())
     assert [event for event in heard if event[1] != "expire"] == [("k", "set"), ("l", "set")], heard
 
