@@ -2,7 +2,7 @@
 /*
  * redis_calls.c: writes what Sluice would send to Redis, all calls of one length, for redis.py to measure.
  *
- * usage: bench_redis_calls load | take LIMIT KEYS CLIENTS | attack LIMIT KEYS 1
+ * usage: bench_redis_calls load | take LIMIT KEYS CLIENTS [WINDOW_MS] | attack LIMIT KEYS 1
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,12 +20,12 @@ static int write_out(struct redis_buffer *buffer)
 	return 0;
 }
 
-static int write_takes(const char *kind, uint32_t limit, unsigned n, unsigned clients)
+static int write_takes(const char *kind, uint32_t limit, unsigned n, unsigned clients, uint64_t window_us)
 {
 	struct redis_buffer buffer = { 0 };
 	struct sluice_policy policy;
 
-	if (sluice_policy_init(&policy, SLUICE_SLIDING_LOG, limit, 60000000, 0, NULL) != 0 || n < 1 ||
+	if (sluice_policy_init(&policy, SLUICE_SLIDING_LOG, limit, window_us, 0, NULL) != 0 || n < 1 ||
 	    n > STORE_TAKES_MAX)
 		return 2;
 	for (unsigned client = 0; client < clients; client++) {
@@ -54,10 +54,12 @@ int main(int argc, char **argv)
 		redis_script_load(&buffer);
 		return write_out(&buffer);
 	}
-	if (argc != 5) {
-		fprintf(stderr, "usage: bench_redis_calls load | take LIMIT KEYS CLIENTS | attack LIMIT KEYS 1\n");
+	if (argc != 5 && argc != 6) {
+		fprintf(stderr,
+		        "usage: bench_redis_calls load | take LIMIT KEYS CLIENTS [WINDOW_MS] | attack LIMIT KEYS 1\n");
 		return 2;
 	}
 	return write_takes(argv[1], (uint32_t)strtoul(argv[2], NULL, 10), (unsigned)strtoul(argv[3], NULL, 10),
-	                   (unsigned)strtoul(argv[4], NULL, 10));
+	                   (unsigned)strtoul(argv[4], NULL, 10),
+	                   argc == 6 ? strtoul(argv[5], NULL, 10) * 1000 : 60000000);
 }
