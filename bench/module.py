@@ -23,7 +23,7 @@ import module_traffic
 import resp
 import servers
 
-CONNECTIONS = int(os.environ.get("CONNS", "4"))
+CONNECTIONS = 4
 AIMS = [  # kind, beside, aim
     ("take", "incr", 1.4), ("denied", "incr", None), ("new", "incr-new", None), ("moving", "incr", None), ("peek", "get", None),
     ("mtake", "incr64", 0.9), ("mtake-text", "incr64", None), ("mtake-denied", "incr64", None),
