@@ -11,6 +11,7 @@
 
 /* Longer than any name, number or duration that has a meaning. */
 #define TEXT_MAX 32
+#define POLICY_WORDS 3
 
 bool word_is(const struct word *word, const char *name)
 {
@@ -122,19 +123,36 @@ static int read_option(struct arguments *out, unsigned allowed, const struct wor
 	return 0;
 }
 
-/* @return the length of the words with a byte between them, or 0 when they are too long to be remembered. */
-static size_t join(char to[sizeof((struct arguments_memo *)0)->words], const struct word *words, size_t n)
+/* Remembered words stand one after the other, each after its length. @return whether they are these. */
+static bool remembers(const struct arguments_memo *memo, const struct word *words, size_t n)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (memo->len - at < words[i].len + 1 || (unsigned char)memo->words[at] != words[i].len ||
+		    memcmp(memo->words + at + 1, words[i].at, words[i].len) != 0)
+			return false;
+		at += words[i].len + 1;
+	}
+	return at == memo->len;
+}
+
+/* Words that are too long are not remembered. */
+static void remember(struct arguments_memo *memo, const struct word *words, size_t n,
+                     const struct sluice_policy *policy)
 {
 	size_t len = 0;
 
+	memo->len = 0;
 	for (size_t i = 0; i < n; i++) {
-		if (words[i].len + 1 > sizeof((struct arguments_memo *)0)->words - len)
-			return 0;
-		to[len++] = (char)words[i].len; /* shorter than 64, so that joins of other words differ */
-		memcpy(to + len, words[i].at, words[i].len);
+		if (words[i].len + 1 > sizeof memo->words - len)
+			return;
+		memo->words[len++] = (char)words[i].len;
+		memcpy(memo->words + len, words[i].at, words[i].len);
 		len += words[i].len;
 	}
-	return len;
+	memo->len = len;
+	memo->policy = *policy;
 }
 
 /* @param burst  its word, or NULL. */
@@ -157,23 +175,18 @@ static int read_policy(struct arguments *out, const struct word *words, const st
 	return 0;
 }
 
-static int remember_policy(struct arguments *out, struct arguments_memo *memo, const struct word *words,
-                           const struct word *burst, struct why *why)
+static int recall_policy(struct arguments *out, struct arguments_memo *memo, const struct word *words,
+                         const struct word *burst, struct why *why)
 {
-	char joined[sizeof memo->words];
-	size_t len = memo != NULL && burst == NULL ? join(joined, words, 3) : 0;
-
-	if (len > 0 && len == memo->len && memcmp(joined, memo->words, len) == 0) {
+	if (memo == NULL || burst != NULL)
+		return read_policy(out, words, burst, why);
+	if (remembers(memo, words, POLICY_WORDS)) {
 		out->policy = memo->policy;
 		return 0;
 	}
 	if (read_policy(out, words, burst, why) != 0)
 		return -1;
-	if (len > 0) {
-		memcpy(memo->words, joined, len);
-		memo->len = len;
-		memo->policy = out->policy;
-	}
+	remember(memo, words, POLICY_WORDS, &out->policy);
 	return 0;
 }
 
@@ -204,7 +217,7 @@ int arguments_read(struct arguments *out, struct arguments_memo *memo, unsigned 
 			found = read_option(out, allowed, words + *used, n - *used, used, why);
 		}
 	}
-	return found < 0 ? -1 : remember_policy(out, memo, words, burst, why);
+	return found < 0 ? -1 : recall_policy(out, memo, words, burst, why);
 }
 
 int arguments_read_all(struct arguments *out, struct arguments_memo *memo, unsigned allowed, const struct word *words,

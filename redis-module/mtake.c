@@ -186,7 +186,8 @@ static int read_numkeys(const struct word *word, uint64_t *count, struct why *wh
 	return word_number(word, "numkeys", 1, KEYS_MAX, count, why);
 }
 
-static int read_batch(struct batch *batch, const struct word *words, size_t n, struct why *why)
+/* The words of keys are left out: only the server reads them. */
+static int read_batch(struct batch *batch, struct word *words, size_t n, struct why *why)
 {
 	bool all = word_is(&words[MODE_WORD], "ALL");
 	uint64_t count;
@@ -200,6 +201,7 @@ static int read_batch(struct batch *batch, const struct word *words, size_t n, s
 	batch->n = (size_t)count;
 	words += FIRST_KEY + count;
 	n -= FIRST_KEY + count;
+	module_words(words, batch->names + count, n);
 	batch->packed = n > 0 && word_is(&words[0], "PACKED");
 	if (!batch->packed)
 		return n > 0 ? read_policies(batch, words, n, all, why)
@@ -264,7 +266,7 @@ static int tell_keys(RedisModuleCtx *ctx, const struct word *words, size_t n)
 }
 
 /* Many words: their places are kept by whoever calls. */
-static int take_many(RedisModuleCtx *ctx, RedisModuleString **argv, const struct word *words, size_t n)
+static int take_many(RedisModuleCtx *ctx, RedisModuleString **argv, struct word *words, size_t n)
 {
 	struct batch batch;
 	struct why why;
@@ -288,7 +290,7 @@ int mtake_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
 		return redis.IsKeysPositionRequest(ctx) ? REDIS_OK : redis.WrongArity(ctx);
 	if (n > sizeof few / sizeof few[0])
 		words = redis.Alloc(n * sizeof *words);
-	module_words(words, argv, n);
+	module_words(words, argv, FIRST_KEY);
 	if (redis.IsKeysPositionRequest(ctx)) {
 		result = tell_keys(ctx, words, n);
 	} else {
