@@ -4,18 +4,20 @@
  *
  * Expiry. A state is needed until its whole quota is back. Its key lives at least a second longer (the script's keys do
  * too), as the server's own notion of now may lag. To move the expiry costs two lookups, so it is set an eighth of the
- * window later than needed (at most a minute), and moved only when the state would else outlive its key.
+ * window later than needed (a second to a minute), and moved only when the state would else outlive its key.
  */
 #include "redis-module/key.h"
 
 #include <string.h>
 
 #include "redis-module/clock.h"
+#include "redis-module/note.h"
 
 /* Whatever a refund changes, it lowers a count or a debt among these first bytes. */
 #define HEAD_LEN 28
 
 #define SPARE_MS INT64_C(1000)
+#define SLACK_MIN_MS INT64_C(1000)
 #define SLACK_MAX_MS INT64_C(60000)
 
 void key_open(struct key *key, RedisModuleCtx *ctx, RedisModuleString *name, int mode)
@@ -104,36 +106,50 @@ static int64_t expiry_of(const struct key *key)
 	return left_ms == REDIS_NO_EXPIRE ? REDIS_NO_EXPIRE : redis.Milliseconds() + left_ms;
 }
 
-/* @return the new expiry in ms, or 0 when the present one will do. */
-static int64_t move_expiry(struct key *key, const struct sluice_policy *policy, uint64_t until_us, bool fresh)
+/* Sees to it that the key lives until its state is empty, and a little longer.
+ * @param note  of the state before the change: note.h.
+ * @return the new expiry in ms, or 0 when the present one will do. */
+static int64_t move_expiry(struct key *key, const struct sluice_policy *policy, uint64_t until_us, bool fresh,
+                           uint32_t note)
 {
 	int64_t needed_ms = module_expiry_ms(until_us) + SPARE_MS;
 	int64_t slack_ms = (int64_t)(policy->window_us / 8000);
+	int64_t expiry_ms;
 
-	if (!fresh && expiry_of(key) >= needed_ms)
+	if (!fresh && note_covers(note, needed_ms))
 		return 0;
+	expiry_ms = fresh ? REDIS_NO_EXPIRE : expiry_of(key);
+	if (expiry_ms >= needed_ms) {
+		note_write(key->state, key->len, expiry_ms);
+		return 0;
+	}
+	slack_ms = slack_ms < SLACK_MIN_MS ? SLACK_MIN_MS : slack_ms;
 	needed_ms += slack_ms < SLACK_MAX_MS ? slack_ms : SLACK_MAX_MS;
+	note_write(key->state, key->len, needed_ms);
 	return needed_ms;
 }
 
 int key_take(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost,
              struct sluice_decision *out)
 {
-	size_t room = sluice_state_room(key->state, key->len, policy, now_us, cost);
-	struct effect effect;
+	struct effect effect = { .fresh = false, .appended = cost };
+	uint32_t note = note_read(key->state, key->len);
 	int result;
 
-	effect.fresh = room > key->len || key->state == NULL;
-	if (room > key->len && make_room(key, policy, room) != SLUICE_OK)
-		return KEY_MALFORMED;
-	effect.appended = cost;
 	effect_before(&effect, key);
+	/* Nearly every state has room. To ask first would be to read it twice. */
 	result = sluice_take(key->state, key->len, policy, now_us, cost, out);
+	if (result == SLUICE_EROOM) {
+		effect.fresh = true;
+		if (make_room(key, policy, sluice_state_room(key->state, key->len, policy, now_us, cost)) != SLUICE_OK)
+			return KEY_MALFORMED;
+		result = sluice_take(key->state, key->len, policy, now_us, cost, out);
+	}
 	if (result != SLUICE_OK)
 		return KEY_MALFORMED;
 	if (!out->allowed)
 		return KEY_OK;
-	effect.expiry_ms = move_expiry(key, policy, now_us + out->reset_after_us, effect.fresh);
+	effect.expiry_ms = move_expiry(key, policy, now_us + out->reset_after_us, effect.fresh, note);
 	effect_write(&effect, ctx, key);
 	return KEY_OK;
 }
@@ -151,8 +167,10 @@ int key_refund(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy 
 	effect_before(&effect, key);
 	if (sluice_refund(key->state, key->len, policy, now_us, cost, at_us, out) != SLUICE_OK)
 		return KEY_MALFORMED;
-	if (memcmp(before, key->state, len) != 0)
+	if (memcmp(before, key->state, len) != 0) {
+		note_write(key->state, key->len, 0);
 		effect_write(&effect, ctx, key);
+	}
 	return KEY_OK;
 }
 
@@ -171,6 +189,6 @@ void key_put(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy *p
 		memcpy(key->state, state, len);
 	}
 	effect_before(&effect, key);
-	effect.expiry_ms = move_expiry(key, policy, until_us, effect.fresh);
+	effect.expiry_ms = move_expiry(key, policy, until_us, effect.fresh, 0);
 	effect_write(&effect, ctx, key);
 }
