@@ -163,6 +163,7 @@ enum { REDIS_EVENT_ROLE = 0, REDIS_EVENT_FORK = 13, REDIS_EVENT_LOOP = 15 };
 	X(void, FreeString, (RedisModuleCtx *, RedisModuleString *))                                                   \
 	X(const char *, StringPtrLen, (const RedisModuleString *, size_t *len))                                        \
 	X(RedisModuleCallReply *, Call, (RedisModuleCtx *, const char *command, const char *format, ...))              \
+	X(const char *, CallReplyStringPtr, (RedisModuleCallReply *, size_t * len))                                    \
 	X(void, FreeCallReply, (RedisModuleCallReply *))                                                               \
 	X(int, Replicate, (RedisModuleCtx *, const char *command, const char *format, ...))                            \
 	X(int, ReplicateVerbatim, (RedisModuleCtx *))                                                                  \

@@ -116,17 +116,21 @@ def test_unloaded_and_loaded_again_under_load(start_store, store):
     assert_same(store, replica)
 
 
-def test_unloaded_while_scripts_and_transactions_wait(store):
+def test_not_unloaded_while_its_commands_wait_in_a_transaction(store):
+    """Redis would carry out what is there no longer, and end. (redis/redis issue 4826)"""
     with store.client() as client:
         client.pipeline(["MULTI"], ["SLUICE.TAKE", "k", *TEN.words()])
-        said = client.pipeline(["MODULE", "UNLOAD", "sluice"])  # queued or refused: never in the midst of it
-        replies = client.pipeline(["EXEC"])
-    assert said and replies
-    store.ask("PING")
-    if loaded(store):
-        store.ask("MODULE", "UNLOAD", "sluice")
-    with store.client() as client:
-        client.pipeline(["MULTI"])
+        with pytest.raises(RedisError, match="unload"):
+            store.ask("MODULE", "UNLOAD", "sluice")
+        assert "commands wait in a transaction" in store.log()
+        assert client.ask("EXEC")[0][:3] == [1, 10, 9]
+        replies = client.pipeline(["MULTI"], ["SLUICE.TAKE", "k", *TEN.words()], ["MODULE", "UNLOAD", "sluice"],
+                                  ["SLUICE.TAKE", "k", *TEN.words()], ["EXEC"])[-1]
+        assert replies[0][:3] == [1, 10, 8] and isinstance(replies[1], RedisError) and replies[2][:3] == [1, 10, 7]
+        assert client.ask("MULTI") == "OK"  # in which nothing waits yet
+        assert store.ask("MODULE", "UNLOAD", "sluice") == "OK"
+        refused, dropped = client.pipeline(["SLUICE.TAKE", "k", *TEN.words()], ["EXEC"])
+        assert "unknown command" in str(refused) and str(dropped).startswith("EXECABORT")
     assert not commands(store)
 
 
