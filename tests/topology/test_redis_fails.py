@@ -3,7 +3,8 @@
 
 Three pairs of servers share one Redis, a pair a policy, and ask it under prefixes of their own. Each failure goes through
 the same three acts: all is well; Redis fails; all is well again, by itself. All the while greedy clients ask both
-servers of each pair for far more than the limit, and a modest one for less.
+servers of each pair for far more than the limit, and a modest one for less. The Redis has our module; those of the other
+stories of this folder have not.
 """
 import time
 
@@ -13,6 +14,7 @@ from plant import oracle
 from plant.figures import measured
 from plant.hosts import CROWD, SCALE
 from plant.load import Background
+from support.module import ModuleRedis
 from support.waiting import wait_until
 
 LIMIT = 10
@@ -48,7 +50,7 @@ FAILURES = [
 class Scene:
     def __init__(self, plant):
         self.plant = plant
-        self.redis = plant.start_redis(arguments=["--appendonly", "yes", "--maxmemory-policy", "noeviction"])
+        self.redis = plant.start_redis(kind=ModuleRedis, arguments=["--appendonly", "yes", "--maxmemory-policy", "noeviction"])
         self.pairs = {}
         for policy, numbers in PAIRS.items():
             self.pairs[policy] = [
