@@ -106,6 +106,29 @@ def test_an_append_only_file_switched_on_between_two_takes_of_one_turn(store):
         store.settings(appendonly="no")
 
 
+def test_an_append_only_file_switched_on_while_the_server_saves(store):
+    """It can't fork for the file yet. What is taken until it does is in the file that it then begins with."""
+    traffic = Traffic(9, keys=200, windows_ms=(600000,))
+    with store.client() as client:
+        client.flood(traffic.mtake(200))
+        store.settings(rdb_key_save_delay=5000)
+        store.ask("BGSAVE")
+        store.settings(rdb_key_save_delay=0)
+        assert_no_error(client.flood(traffic.takes(100), command("CONFIG", "SET", "appendonly", "yes"), traffic.takes(100),
+                                     traffic.mtake(100)))
+        assert store.info("persistence")["rdb_bgsave_in_progress"] == "1"
+
+        def begun():
+            client.flood(traffic.takes(20))
+            told = store.info("persistence")
+            return told["aof_rewrite_in_progress"] == "1" or told["aof_last_rewrite_time_sec"] != "-1"
+
+        wait_until(begun, what="the rewrite")
+        client.flood(traffic.takes(100))
+    store.saved()
+    restart_from_file(store)
+
+
 def test_an_append_only_file_switched_on_within_a_transaction(store):
     """With takes in front and behind, which are told of at the end of all."""
     take = ["SLUICE.TAKE", "k", *TEN.words()]

@@ -155,6 +155,19 @@ def attached_in_the_same_turn(master, blank, before, after):
     assert names_of(told) <= PLAIN_COMMANDS, names_of(told)
 
 
+@pytest.mark.parametrize("child", ["BGSAVE", "BGREWRITEAOF"])
+def test_a_replica_that_attaches_while_a_child_is_at_work(master, blank, child):
+    """The server can't fork for it yet: it waits, and hears of what comes after the fork alone."""
+    with master.client() as client:
+        client.flood(one_of_each(0))
+    for turn in range(1, 3):
+        master.settings(rdb_key_save_delay=3000)
+        master.ask(child)
+        master.settings(rdb_key_save_delay=0)
+        attached_in_the_same_turn(master, blank, one_of_each(2 * turn), one_of_each(2 * turn + 1))
+        assert_same(master, blank, at_least=20)
+
+
 @pytest.mark.parametrize("had_one", [False, True])
 def test_a_replica_that_attaches_between_two_takes_of_one_turn(master, blank, had_one):
     """The module may save itself the work of telling when nobody listens: this is when somebody begins to."""
