@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * note.c: 32 bits, of an expiry in units of 64 ms the lower ones: what lies within four years before or after can be
- * told. A key that stays longer has no expiry.
+ * note.c: 32 bits, of an expiry in units of 64 ms the lower ones.
  */
 #include "redis-module/note.h"
 
@@ -11,6 +10,8 @@ enum { STATE_ALGORITHM = 1, LOG_HEAD = 12, LOG_COUNT = 16, LOG_CAPACITY = 20, LO
 #define LOG_LEFT_OUT 31
 #define WHOLE_MAX 128 /* longer strings are written in pieces, by the script as well */
 #define UNIT_MS 64
+/* No expiry is set further ahead of its need than a minute. What is further ahead was perhaps never a note. */
+#define AHEAD_MAX ((uint32_t)(60000 + 2000) / UNIT_MS)
 
 /* @return whether the last bytes are not the state's. */
 static bool has_place(const uint8_t *state, size_t len)
@@ -36,7 +37,7 @@ uint32_t note_read(const uint8_t *state, size_t len)
 
 bool note_covers(uint32_t note, int64_t at_ms)
 {
-	return note != 0 && (int32_t)(note - (uint32_t)((at_ms + UNIT_MS - 1) / UNIT_MS)) >= 0;
+	return note != 0 && note - (uint32_t)((at_ms + UNIT_MS - 1) / UNIT_MS) <= AHEAD_MAX;
 }
 
 void note_write(uint8_t *state, size_t len, int64_t expiry_ms)

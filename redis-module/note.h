@@ -23,7 +23,7 @@
  *  @return its note, or 0 when it has none. */
 uint32_t note_read(const uint8_t *state, size_t len);
 
-/** @return whether a note says that the key lives at this time, in ms. */
+/** @return whether a note says that the key lives at this time, in ms. One that says much more is not believed. */
 bool note_covers(uint32_t note, int64_t at_ms);
 
 /** Notes the expiry if the state leaves room for it. To be called after each change of a state.

@@ -22,7 +22,8 @@ static void test_covers(void **context)
 		{ NOW_MS, NOW_MS - 64, true },           { NOW_MS, NOW_MS, true },
 		{ NOW_MS, NOW_MS + 1, false },           { NOW_MS, NOW_MS + 64, false },
 		{ NOW_MS + 63, NOW_MS, true },           { NOW_MS + 63, NOW_MS + 1, false }, /* rounded down */
-		{ NOW_MS + YEAR_MS, NOW_MS, true },      { NOW_MS, NOW_MS + YEAR_MS, false },
+		{ NOW_MS + 61000, NOW_MS, true },        { NOW_MS + 63000, NOW_MS, false },  /* too far ahead */
+		{ NOW_MS + YEAR_MS, NOW_MS, false },     { NOW_MS, NOW_MS + YEAR_MS, false },
 		{ NOW_MS, NOW_MS + 4 * YEAR_MS, false }, { 0, 1, false },
 	};
 	struct sluice_policy policy;
