@@ -5,8 +5,10 @@
 usage: tests/run.py BUILD-FOLDER [--plant] [pytest arguments]
 
 First the tests that Meson knows (unit, conformance, fuzz corpora, install), then the system tests in tests/integration
-and tests/topology (these need root, or sudo) against BUILD-FOLDER/sluice; --plant runs tests/topology alone. Each case of a
-cmocka program counts by itself. A program that crashes counts as one failure beside the cases that it did not get to.
+and tests/topology (these need root, or sudo) against BUILD-FOLDER/sluice; --plant runs tests/topology alone. Those of the
+module for Redis run on the module as it is installed, and once more on one that was built with sanitizers, which alone
+meets a hostile client. Each case of a cmocka program counts by itself. A program that crashes counts as one failure beside
+the cases that it did not get to.
 
 The last line is `N passed, N failed, N skipped`. The exit status is 1 when a test failed or none passed.
 
@@ -21,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import typing
 import xml.etree.ElementTree as ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -163,9 +166,21 @@ def as_root(path, env):
     return ["sudo", "-n", "env", *(f"{name}={env[name]}" for name in passed_on if name in env)]
 
 
-def run_file(path, env, arguments):
-    """One file of system tests. Returns its counts; what pytest says is shown when something is wrong."""
-    name, sudo = os.path.basename(path), as_root(path, env)
+class File(typing.NamedTuple):
+    """One file of system tests.
+
+    @param settings  of the environment, beyond the usual.
+    @param kind  what is said behind its name.
+    """
+    path: str
+    settings: dict = {}
+    kind: str = ""
+
+
+def run_file(file, env, arguments):
+    """Runs it. Returns its counts; what pytest says is shown when something is wrong."""
+    path, env = file.path, {**env, **file.settings}
+    name, sudo = os.path.basename(path) + file.kind, as_root(path, env)
     with tempfile.TemporaryDirectory(prefix="sluice-tests-") as folder:
         junit = os.path.join(folder, "junit.xml")
         command = [*sudo, sys.executable, "-m", "pytest", "-q", "-rfEs", "--tb=short", "-p", "no:cacheprovider", "-o",
@@ -200,14 +215,24 @@ def system_tests(env, arguments, lanes):
     long."""
     counts = Counts()
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for done in pool.map(lambda lane: [run_file(path, env, arguments) for path in lane], lanes):
+        for done in pool.map(lambda lane: [run_file(file, env, arguments) for file in lane], lanes):
             for some in done:
                 counts.add(some)
     return counts
 
 
 def files_of(folder):
-    return sorted(glob.glob(os.path.join(ROOT, "tests", folder, "test_*.py")))
+    return [File(path) for path in sorted(glob.glob(os.path.join(ROOT, "tests", folder, "test_*.py")))]
+
+
+def with_sanitizers(build, files):
+    """The files, and those that test the module a second time. A build with sanitizers has no second module."""
+    module = os.path.join(build, "redis-module", "sluice-asan.so")
+    if not os.path.exists(module):
+        return files
+    again = [file._replace(settings={"SLUICE_TEST_MODULE": module}, kind=" (sanitized)") for file in files
+             if os.path.basename(file.path).startswith("test_module_")]
+    return [file for file in files if os.path.basename(file.path) != "test_module_hostile.py"] + again
 
 
 def main():
@@ -220,7 +245,7 @@ def main():
     else:
         counts = meson_tests(build, env)
         # One plant at a time: its load is the larger one, and how late answers come is part of what it tests.
-        lanes = [files_of("topology"), *([path] for path in files_of("integration"))]
+        lanes = [files_of("topology"), *([file] for file in with_sanitizers(build, files_of("integration")))]
         counts.add(system_tests(env, arguments, lanes))
     sys.stdout.flush()
     print(counts, flush=True)
