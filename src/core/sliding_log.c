@@ -312,13 +312,24 @@ static void log_store_newest(uint8_t *state, struct log *log)
 /* Lays the entries that count, of which there are fewer than the limit, at the front of a compact state. */
 static void log_lay_compact(uint8_t *state, struct log *log, const struct sluice_policy *policy)
 {
+	uint8_t *ring = state + LOG_RING;
 	uint32_t ticks[LOG_START];
 	uint32_t live = log->count - log->expired;
 
-	for (uint32_t i = 0; i < live; i++)
-		ticks[i] = (uint32_t)log->newest_tick - age_of(state, log, log->expired + i);
-	for (uint32_t i = 0; i < live; i++)
-		save32(state + LOG_RING + (size_t)LOG_ENTRY * i, ticks[i]);
+	if (log->head + log->count <= log->capacity) { /* they lie in one piece, most often at the front already */
+		uint32_t stored = live - (live > 0 ? log->left_out : 0);
+
+		if (log->head + log->expired > 0)
+			memmove(ring, ring + (size_t)LOG_ENTRY * (log->head + log->expired),
+			        (size_t)LOG_ENTRY * stored);
+		if (stored < live)
+			save32(ring + (size_t)LOG_ENTRY * stored, (uint32_t)log->newest_tick);
+	} else {
+		for (uint32_t i = 0; i < live; i++)
+			ticks[i] = (uint32_t)log->newest_tick - age_of(state, log, log->expired + i);
+		for (uint32_t i = 0; i < live; i++)
+			save32(ring + (size_t)LOG_ENTRY * i, ticks[i]);
+	}
 	log->head = 0;
 	log->count = live;
 	log->expired = 0;
