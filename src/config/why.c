@@ -8,6 +8,8 @@
 #define SHOWN_MAX 60   /* bytes of a value that are worth showing */
 #define NEAREST_MAX 48 /* longer names are not guessed at */
 
+#undef why_set /* which the header defines for an analyzer */
+
 int why_set(struct why *why, const char *format, ...)
 {
 	va_list args;

@@ -18,6 +18,10 @@ struct why {
 /** Sets the reason. @return -1, so that `return why_set(...)` reads as a failure. */
 int why_set(struct why *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+#ifdef __clang_analyzer__ /* which does not see, from another file, that it fails always */
+#define why_set(...) (why_set(__VA_ARGS__), -1)
+#endif
+
 /** Writes `text` in double quotes, control characters as \xNN, cut after 60 bytes with an ellipsis.
  *  @return out. */
 const char *why_quote(const char *text, char out[WHY_QUOTED_MAX]);
