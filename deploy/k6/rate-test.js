@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+// Is the limit right? Twenty clients of one address join over 30 s, stay for 60 s and leave over 10 s; each sends one
+// POST /shorten a second. When they have gone, one more client does what its 429 tells it. The run fails when the limiter
+// was wrong, whatever it did. README.md says how to run it and how to read what it prints.
+//
+// All clients have the address of this machine: one key of the limiter, so its promise holds over all of them together.
+// They share no variables: a k6 VU sees only itself. What is judged over all of them is therefore counted in metrics, in
+// one Counter for each of many overlapping windows; what one client can tell by itself it judges by itself.
+//
+// Times are those of exec.instance.currentTestRunDuration, one clock for all VUs. A request was decided at some moment
+// between `sent` and `came`. Every verdict grants the server that doubt, so that a run which fails is a proof.
+//
+// Leaves out: capacity, and many addresses (script.js).
+import exec from 'k6/execution';
+import http from 'k6/http';
+import { check, sleep } from 'k6';
+import { Counter } from 'k6/metrics';
+
+function number(name, usual, least) {
+	const given = __ENV[name];
+	if (given === undefined || given === '') return usual;
+	const value = Number(given);
+	if (!(value >= least && value < 1e9)) throw new Error(`${name}=${given}: must be a number from ${least} on`);
+	return value;
+}
+
+const BASE_URL = (__ENV.BASE_URL || 'http://10.0.0.100').replace(/\/+$/, '');
+const LIMIT = number('LIMIT', 10, 1); // what the server is to admit ...
+const WINDOW_MS = number('WINDOW', 60, 0.1) * 1000; // ... in any window of this length
+const LEAST = number('LEAST', LIMIT, 0); // what it is to admit while there is enough to admit; 0: not judged
+const CLIENTS = number('CLIENTS', 20, 1);
+const EVERY_MS = number('EVERY', 1, 0.01) * 1000;
+const UP_MS = number('RAMP_UP', 30, 0) * 1000;
+const STEADY_MS = number('STEADY', 60, 0) * 1000;
+const DOWN_MS = number('RAMP_DOWN', 10, 0) * 1000;
+const PATIENT = number('PATIENT', 1, 0) > 0;
+// How late the clients may be in taking up what is free, before it counts as denied to them.
+const SLACK_MS = number('SLACK', Math.ceil(LIMIT / CLIENTS) * (EVERY_MS / 1000) + 1, 0) * 1000;
+
+const STEP_MS = WINDOW_MS / 60; // from the start of one judged window to that of the next
+const DRIFT = 0.0005; // two clocks in step with NTP differ by no more in their rates
+const JUDGED_MS = WINDOW_MS * (1 - DRIFT);
+const REACH_MS = WINDOW_MS * (1 + DRIFT) + SLACK_MS; // what `reaches` are long
+const TOLERANCE_MS = 250; // of a moment that the server told in whole seconds, perhaps from memory
+const RETRY_MAX_S = Math.ceil(WINDOW_MS / 1000) + (WINDOW_MS > 2100000 ? 1 : 0);
+const PAUSE_MS = 2000; // from the end of the story to the patient client
+const TIMEOUT_MS = 10000;
+const STORY_MS = UP_MS + STEADY_MS + DOWN_MS;
+const PATIENT_MS = PATIENT ? PAUSE_MS + RETRY_MAX_S * 1000 + 5000 : 0;
+const WHOLE_MS = STORY_MS + PATIENT_MS + 3 * TIMEOUT_MS; // later than this nothing is asked
+
+// Both begin at k * STEP_MS: `windows` since the test began, `reaches` since the story did. Of `windows` none may hold
+// more than LIMIT, of `reaches` none less than LEAST.
+function range(first, last) {
+	return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => first + i);
+}
+const windows = range(0, Math.ceil(Math.max(0, WHOLE_MS - WINDOW_MS) / STEP_MS));
+// A window at whose end all clients are there: what was counted before its start is free again by then.
+const reaches = LEAST > 0 ? range(Math.ceil(Math.max(0, UP_MS - WINDOW_MS) / STEP_MS),
+	Math.floor((UP_MS + STEADY_MS - REACH_MS) / STEP_MS)) : [];
+
+const admitted = new Counter('admitted');
+const denied = new Counter('denied');
+const inWindow = new Counter('admitted_in_window'); // surely in this window; tag `window`
+const inReach = new Counter('admitted_in_reach'); // perhaps in this window and SLACK; tag `reach`
+const unplaced = new Counter('admitted_after_the_end');
+const wrongAnswers = new Counter('wrong_answers'); // neither 200 nor 429
+const retryMissing = new Counter('retry_after_missing');
+const retryLies = new Counter('retry_after_lies');
+const patientWaits = new Counter('patient_waits');
+
+// What must hold of a plain Counter, and what to call it. The windows are beside these.
+const promises = [
+	['wrong_answers', 'count==0', 'answers other than 200 and 429'],
+	['retry_after_missing', 'count==0', '429 without Retry-After'],
+	['retry_after_lies', 'count==0', 'Retry-After that was not true'],
+	['admitted_after_the_end', 'count==0', 'admitted when all should have been over'],
+];
+if (PATIENT) promises.push(['patient_waits', 'count==1', 'clients that waited as they were told']);
+
+function thresholds() {
+	const all = { checks: ['rate==1'], http_req_failed: ['rate==0'] };
+	for (const [name, expression] of promises) all[name] = [expression];
+	for (const k of windows) all[`admitted_in_window{window:${k}}`] = [`count<=${LIMIT}`];
+	for (const k of reaches) all[`admitted_in_reach{reach:${k}}`] = [`count>=${LEAST}`];
+	return all;
+}
+
+function scenarios() {
+	const all = {
+		story: {
+			executor: 'ramping-vus',
+			exec: 'client',
+			startVUs: 0,
+			stages: [
+				{ duration: `${UP_MS}ms`, target: CLIENTS },
+				{ duration: `${STEADY_MS}ms`, target: CLIENTS },
+				{ duration: `${DOWN_MS}ms`, target: 0 },
+			],
+			gracefulRampDown: '10s',
+			gracefulStop: '10s',
+		},
+	};
+	if (PATIENT) {
+		all.patient = { executor: 'per-vu-iterations', exec: 'patient', vus: 1, iterations: 1,
+			startTime: `${STORY_MS + PAUSE_MS}ms`, maxDuration: `${PATIENT_MS + TIMEOUT_MS}ms` };
+	}
+	return all;
+}
+
+export const options = { scenarios: scenarios(), thresholds: thresholds() };
+
+const PARAMS = { timeout: TIMEOUT_MS, redirects: 0, tags: { name: 'POST /shorten' } };
+http.setResponseCallback(http.expectedStatuses(200, 429));
+
+// Every Counter gets a sample, so that none is passed over for having none.
+export function setup() {
+	for (const counter of [admitted, denied, unplaced, wrongAnswers, retryMissing, retryLies, patientWaits]) counter.add(0);
+	for (const k of windows) inWindow.add(0, { window: String(k) });
+	for (const k of reaches) inReach.add(0, { reach: String(k) });
+}
+
+function randomUrl() {
+	const some = () => Math.random().toString(36).slice(2);
+	return `https://example.com/${some()}${some()}?client=${exec.vu.idInTest}`;
+}
+
+// When the story began, to some milliseconds: what k6 does before is not part of it.
+let began;
+function storyBegan() {
+	if (began === undefined) {
+		const own = exec.instance.currentTestRunDuration - (Date.now() - exec.scenario.startTime);
+		began = exec.scenario.name === 'story' ? own : own - STORY_MS - PAUSE_MS;
+	}
+	return began;
+}
+
+// One request. Its decision was made between `sent` and `came`.
+function ask() {
+	const sent = exec.instance.currentTestRunDuration;
+	const answer = http.post(`${BASE_URL}/shorten`, { url: randomUrl() }, PARAMS);
+	const came = exec.instance.currentTestRunDuration;
+	const shot = { answer, sent, came };
+	judge(shot);
+	return shot;
+}
+
+// Of this client: before this moment the limiter can't admit anybody, as it said itself in a 429. Such moments only ever
+// move on, whoever else is admitted meanwhile.
+let closedUntil = 0;
+let complaints = 0;
+
+function complain(text) {
+	complaints += 1;
+	if (complaints <= 3) console.error(text);
+}
+
+function judge(shot) {
+	const { answer } = shot;
+	check(answer, { '200 or 429': (r) => r.status === 200 || r.status === 429 });
+	if (answer.status === 200) judgeAdmission(shot);
+	else if (answer.status === 429) judgeDenial(shot);
+	else {
+		wrongAnswers.add(1);
+		complain(`POST /shorten: ${answer.status || answer.error} ${String(answer.body).slice(0, 200)}`);
+	}
+}
+
+function parsed(body) {
+	try {
+		return JSON.parse(body) || {};
+	} catch (error) {
+		return {};
+	}
+}
+
+function lie(text) {
+	retryLies.add(1);
+	complain(`Retry-After: ${text}`);
+}
+
+const seconds = (ms) => `${(ms / 1000).toFixed(3)} s`;
+
+function judgeAdmission({ answer, sent, came }) {
+	check(answer, { '200 with a short link': (r) => /^\/[0-9A-Za-z_-]+$/.test(parsed(r.body).short_url) });
+	admitted.add(1);
+	// Surely within [k * STEP_MS, k * STEP_MS + JUDGED_MS).
+	for (let k = Math.max(0, Math.floor((came - JUDGED_MS) / STEP_MS) + 1); k <= sent / STEP_MS && k < windows.length; k += 1) {
+		inWindow.add(1, { window: String(k) });
+	}
+	const from = storyBegan();
+	for (const k of reaches) {
+		if (came >= from + k * STEP_MS && sent <= from + k * STEP_MS + REACH_MS) inReach.add(1, { reach: String(k) });
+	}
+	if (came > WHOLE_MS) unplaced.add(1);
+	if (came < closedUntil - TOLERANCE_MS) {
+		lie(`admitted at ${seconds(came)}, when a 429 had said not before ${seconds(closedUntil)}`);
+	}
+}
+
+function judgeDenial(shot) {
+	const { answer, sent, came } = shot;
+	denied.add(1);
+	check(answer, { '429 with its reason': (r) => parsed(r.body).error === 'Rate limit exceeded' });
+	const told = answer.headers['Retry-After'];
+	if (!check(answer, { '429 with Retry-After': () => told !== undefined && told !== '' })) {
+		retryMissing.add(1);
+		return;
+	}
+	if (!/^[0-9]+$/.test(told) || Number(told) < 1 || Number(told) > RETRY_MAX_S) {
+		lie(`"${told}" is not between 1 and ${RETRY_MAX_S}`);
+		return;
+	}
+	shot.retryMs = Number(told) * 1000;
+	// It is rounded up: the limit opens between one second less and this, from when the request was decided.
+	if (came + shot.retryMs < closedUntil - TOLERANCE_MS) {
+		lie(`${told} s at ${seconds(came)}, when an earlier 429 had said not before ${seconds(closedUntil)}`);
+	}
+	closedUntil = Math.max(closedUntil, sent + shot.retryMs - 1000);
+}
+
+function sleepUntil(moment) {
+	const left = moment - exec.instance.currentTestRunDuration;
+	if (left > 0) sleep(left / 1000);
+}
+
+export function client() {
+	const { sent } = ask();
+	sleepUntil(sent + EVERY_MS);
+}
+
+// Alone, a Retry-After can be held to its word on both sides: not yet two seconds before it is up, and then at once.
+export function patient() {
+	let shot = ask();
+	for (let i = 0; i < 3 * LIMIT && shot.answer.status === 200; i += 1) shot = ask();
+	if (shot.retryMs === undefined) return; // never denied, or not rightly: others count that
+	const openAt = shot.came + shot.retryMs * (1 + DRIFT);
+	if (shot.retryMs > 2000) {
+		sleepUntil(shot.came + shot.retryMs - 2000);
+		ask();
+	}
+	sleepUntil(openAt);
+	const last = ask();
+	if (last.answer.status === 429) lie(`denied at ${seconds(last.came)}, after waiting ${shot.retryMs / 1000} s as told`);
+	patientWaits.add(1);
+}
+
+// The count of a Counter at the end of the run, in the form of the summary up to k6 1.x or in that of 2.0.
+function countOf(data, name) {
+	const found = Array.isArray(data.metrics) || !data.metrics
+		? ((data.results || data).metrics || []).find((metric) => metric.name === name) : data.metrics[name];
+	return found && found.values ? found.values.count : undefined;
+}
+
+function counts(data, names) {
+	return names.map((name) => countOf(data, name)).filter((count) => count !== undefined);
+}
+
+function line(text, value, kept) {
+	return `  ${kept ? 'kept  ' : 'BROKEN'}  ${text}: ${value}\n`;
+}
+
+// Tells in words what the thresholds decide. They alone set the exit status.
+export function handleSummary(data) {
+	const window = `${WINDOW_MS / 1000} s`;
+	let text = `\nSluice at ${BASE_URL}: ${LIMIT} in any ${window}, up to ${CLIENTS} clients of one address\n`;
+	text += `  requests: ${counts(data, ['admitted'])} admitted, ${counts(data, ['denied'])} denied\n`;
+	const most = Math.max(...counts(data, windows.map((k) => `admitted_in_window{window:${k}}`)));
+	if (most >= 0) text += line(`most admitted in ${window}`, `${most} of ${LIMIT}`, most <= LIMIT);
+	const least = Math.min(...counts(data, reaches.map((k) => `admitted_in_reach{reach:${k}}`)));
+	if (least < Infinity) {
+		text += line(`least admitted in ${window} and ${SLACK_MS / 1000} s`, `${least} of ${LEAST}`, least >= LEAST);
+	} else if (LEAST > 0) text += '  not judged: whether it denied too much; the run is too short, or see the thresholds\n';
+	for (const [name, expression, what] of promises) {
+		const count = countOf(data, name);
+		if (count !== undefined) text += line(what, count, count === Number(expression.slice('count=='.length)));
+	}
+	const written = { stdout: text };
+	if (__ENV.SUMMARY) written[__ENV.SUMMARY] = JSON.stringify(data, null, 2);
+	return written;
+}
