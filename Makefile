@@ -6,10 +6,10 @@ PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test soak bench lint format asan tsan fuzz install clean docs
+.PHONY: help deps build run test soak terraform bench lint format asan tsan fuzz install clean docs
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
 
 deps: ## install what the build needs (Debian packages), if it is missing
 	@scripts/deps build
@@ -32,6 +32,10 @@ soak: build ## the plant at full length: tests/topology with windows and outages
 bench: build ## measure, side by side with nginx and others; prints ratios
 	@scripts/deps bench
 	@$(PYTHON) bench/run.py $(BUILD)
+
+terraform: ## deploy/terraform: OpenTofu's checks (builds OpenTofu once)
+	@scripts/deps terraform
+	@$(PYTHON) tests/terraform/run
 
 lint: build ## static analysis and style
 	@scripts/deps lint
