@@ -107,11 +107,11 @@ def sluice(build, name, limit, *, log="off", trusted=False, deny=False, links="s
     return server
 
 
-def redis():
+def redis(*options):
     """On the client's core: what it costs is counted, but not as the server's."""
     port = free_port()
     return Server("redis", ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "",
-                            "--appendonly", "no"], port, "", core=CLIENT_CORE)
+                            "--appendonly", "no", *options], port, "", core=CLIENT_CORE)
 
 
 def redis_commands(server):
