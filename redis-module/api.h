@@ -118,8 +118,8 @@ enum { REDIS_API_VERSION = 1 };
 enum { REDIS_READ = 1, REDIS_WRITE = 2 }; /* of OpenKey and StringDMA */
 enum { REDIS_TYPE_EMPTY = 0, REDIS_TYPE_STRING = 1 };
 enum { REDIS_NOTIFY_GENERIC = 1 << 2, REDIS_NOTIFY_STRING = 1 << 3 };
-enum { REDIS_NO_IMPLICIT_SIGNAL = 1 << 1 }; /* of SetModuleOptions */
-enum { REDIS_FLAG_CLUSTER = 1 << 5 };       /* of GetContextFlags */
+enum { REDIS_NO_IMPLICIT_SIGNAL = 1 << 1 };                               /* of SetModuleOptions */
+enum { REDIS_FLAG_CLUSTER = 1 << 5, REDIS_FLAG_DENY_BLOCKING = 1 << 21 }; /* of GetContextFlags */
 enum { REDIS_EVENT_ROLE = 0, REDIS_EVENT_FORK = 13, REDIS_EVENT_LOOP = 15 };
 #define REDIS_NO_EXPIRE INT64_C(-1)
 #define REDIS_WRONGTYPE "WRONGTYPE Operation against a key holding the wrong kind of value"

@@ -52,6 +52,15 @@ void effect_before(struct effect *effect, const struct key *key)
 	effect->count = ring ? load32(key->state + LOG_COUNT) : 0;
 }
 
+/* Whether a command comes from a connection and stands for itself. What another module calls has a client of its own,
+ * in no table, or (Valkey 9) is told to be from its caller's connection; but it may not block, no more than commands of
+ * a transaction or a script. */
+static bool from_connection(RedisModuleCtx *ctx)
+{
+	return (redis.GetContextFlags(ctx) & REDIS_FLAG_DENY_BLOCKING) == 0 &&
+	       redis.GetClientInfoById(NULL, redis.GetClientId(ctx)) == REDIS_OK;
+}
+
 /* Finds out, once in a turn, whether the server kept a string that was sent and then freed. */
 static void listen_for(RedisModuleCtx *ctx, const RedisModuleString *freed, const char *bytes, size_t len)
 {
@@ -61,7 +70,7 @@ static void listen_for(RedisModuleCtx *ctx, const RedisModuleString *freed, cons
 		return;
 	again = redis.CreateString(NULL, bytes, len);
 	module.hearing = again == freed ? UNHEARD : HEARD;
-	module.unheard_once = again == freed && redis.GetClientInfoById(NULL, redis.GetClientId(ctx)) != REDIS_OK;
+	module.unheard_once = again == freed && !from_connection(ctx);
 	redis.FreeString(NULL, again);
 }
 
