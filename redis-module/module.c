@@ -11,6 +11,7 @@
 #include "redis-module/effects.h"
 #include "redis-module/key.h"
 #include "redis-module/options.h"
+#include "redis-module/unload.h"
 
 #define EXPORTED __attribute__((visibility("default")))
 
@@ -106,36 +107,10 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
 	return effects_open(ctx);
 }
 
-/* Whether a client has commands queued, by what CLIENT LIST says of each: multi=N, or -1. */
-static bool transaction_waits(RedisModuleCtx *ctx)
-{
-	static const char label[] = " multi=";
-	RedisModuleCallReply *reply = redis.Call(ctx, "CLIENT", "c", "LIST");
-	size_t len = 0, label_len = sizeof label - 1;
-	const char *text = reply != NULL ? redis.CallReplyStringPtr(reply, &len) : NULL;
-	const char *end = text != NULL ? text + len : NULL;
-	bool waits = false;
-
-	while (text != NULL && (text = memmem(text, (size_t)(end - text), label, label_len)) != NULL) {
-		text += label_len;
-		waits = waits || (text < end && *text >= '1' && *text <= '9');
-	}
-	if (reply != NULL)
-		redis.FreeCallReply(reply);
-	return waits;
-}
-
-/* The server keeps a queued command by its address, and does not look whether it is still there (redis/redis issue
- * 4826). */
 int RedisModule_OnUnload(RedisModuleCtx *ctx)
 {
-	if (transaction_waits(ctx)) {
-		redis.Log(ctx, "warning",
-		          "not unloaded: commands wait in a transaction of a client (CLIENT LIST: multi=), and the "
-		          "server "
-		          "would not survive it if they are ours; try again");
+	if (unload_prepare(ctx) != REDIS_OK)
 		return REDIS_ERR;
-	}
 	effects_close();
 	return REDIS_OK;
 }

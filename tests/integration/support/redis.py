@@ -25,10 +25,17 @@ SERVER = shlex.split(os.environ.get("SLUICE_TEST_REDIS_SERVER") or "redis-server
 
 
 @functools.cache
+def _version_text():
+    return subprocess.run([*SERVER, "--version"], capture_output=True, text=True, check=True).stdout
+
+
 def server_version():
     """(major, minor, …) of the Redis that the tests run. Valkey began as Redis 7.2 and counts on from there."""
-    told = subprocess.run([*SERVER, "--version"], capture_output=True, text=True, check=True).stdout
-    return tuple(int(number) for number in re.search(r" v=(\d+(?:\.\d+)+)", told).group(1).split("."))
+    return tuple(int(number) for number in re.search(r" v=(\d+(?:\.\d+)+)", _version_text()).group(1).split("."))
+
+
+def is_valkey():
+    return _version_text().startswith("Valkey")
 
 
 def debug_allowed():
