@@ -20,7 +20,7 @@ def appended(server):
     found = []
     for path in sorted(paths):
         data = path.read_bytes()
-        if not data.startswith(b"REDIS"):  # an RDB as the base
+        if not data.startswith((b"REDIS", b"VALKEY")):  # an RDB as the base
             found += parse_commands(data)
     return found
 
@@ -51,7 +51,8 @@ def test_an_append_only_file_from_the_start(start_store, fsync):
     store = start_store(arguments=["--appendonly", "yes", "--appendfsync", fsync])
     traffic_of_all_kinds(store, 1)
     names = names_of(appended(store))
-    assert names - {"MSET"} <= PLAIN_COMMANDS and {"SET", "SETRANGE", "PEXPIREAT"} <= names, names  # the script has MSET
+    # The script has MSET; and before Redis 7 it is sent itself when it is loaded.
+    assert names - {"MSET", "SCRIPT"} <= PLAIN_COMMANDS and {"SET", "SETRANGE", "PEXPIREAT"} <= names, names
     restarted(store, module=False)
     restarted(store, module=True)
     traffic_of_all_kinds(store, 2)
@@ -243,13 +244,14 @@ def test_changes_are_counted_for_save_points(store):
 
 
 def test_a_save_point_is_reached_by_takes(start_store):
-    store = start_store(arguments=["--save", "1 100"])
+    store = start_store()
+    store.settings(save="1 100")
     assert not (store.folder / "dump.rdb").exists()
     with store.client() as client:
         client.flood(*[command("SLUICE.TAKE", f"k{i}", *TEN.words()) for i in range(150)])
     wait_until((store.folder / "dump.rdb").exists, what="the save point")
     wait_until(lambda: changes(store) == 0, what="the end of the saving")
-    store.stop()  # which saves
+    store.stop()  # which saves, if it shall at all
     store.start()
     assert store.ask("DBSIZE") == 150
 
@@ -263,4 +265,4 @@ def test_a_file_of_the_module_is_none_of_the_module(start_store, store):
     (other.folder / "dump.rdb").write_bytes((store.folder / "dump.rdb").read_bytes())
     other.start()
     assert_same(store, other, at_least=100)
-    assert "module" not in other.log().lower()
+    assert "module" not in other.log().split("Server initialized")[-1].lower()  # some servers bring modules along

@@ -4,7 +4,7 @@ a server without the module understands."""
 import pytest
 
 from support.module import (PLAIN_COMMANDS, Listener, assert_all_expire, assert_same, caller_path, command, contents, follow, in_step,
-                            names_of, sanitizer)
+                            names_of, sanitizer, server_version)
 from support.takes import Load, Policy, Traffic, assert_no_error, count_answers
 from support.waiting import wait_until
 
@@ -89,7 +89,8 @@ def test_replicas_that_come_and_go_under_load(start_store, master, diskless):
 
 def test_replicas_that_fail_under_load(start_store, master):
     """Killed, held up, and cut off: they catch up by the backlog, or get all of it again."""
-    master.settings(repl_backlog_size="1mb", repl_timeout=60)
+    # Redis 6.0 comes back only once in a second.
+    master.settings(repl_backlog_size="1mb" if server_version() >= (6, 2) else "64mb", repl_timeout=60)
     replica = start_store(module=False)
     follow(replica, master)
     with Load(master) as load:
@@ -262,7 +263,7 @@ def test_what_replicas_are_told(master):
 
         told_by("PING")
         first = told_by("SLUICE.TAKE", "k", *fixed.words())
-        assert first in (["SET k PXAT"], ["MULTI", "SET k", "PEXPIREAT k", "EXEC"])
+        assert first in (["SET k PXAT"], ["MULTI", "SET k PXAT", "EXEC"], ["MULTI", "SET k", "PEXPIREAT k", "EXEC"])
         second = told_by("SLUICE.TAKE", "k", *fixed.words())
         assert len(second) >= 1 and {words.split()[0] for words in second} <= {"SET", "SETRANGE", "PEXPIREAT", "MULTI", "EXEC"}
         for words in (["SLUICE.TAKE", "k", *fixed.words()], ["SLUICE.PEEK", "k", *fixed.words()],
@@ -271,7 +272,7 @@ def test_what_replicas_are_told(master):
                       ["SLUICE.REFUND", "k", *fixed.words()[:3], "AT", 1], ["SLUICE.RESET", "n"], ["SLUICE.INFO"]):
             assert told_by(*words) == [], words
         assert client.ask("EXISTS", "n") == 0
-        assert told_by("SLUICE.RESET", "k", "n") in (["DEL k"], ["UNLINK k"])
+        assert told_by("SLUICE.RESET", "k", "n") in (["DEL k"], ["UNLINK k"], ["MULTI", "DEL k", "EXEC"])
         assert client.ask("EXISTS", "k") == 0
 
 

@@ -41,7 +41,9 @@ def test_a_transaction_takes_all_at_once(start_store, store):
 def test_a_transaction_that_is_dropped_takes_nothing(store):
     with store.client() as client:
         client.pipeline(["MULTI"], take("a"), ["DISCARD"])
-        replies = client.pipeline(["MULTI"], take("a"), ["SLUICE.TAKE", "a"], ["EXEC"])
+        # That it has too few words is known before it is carried out only since Redis 7.
+        words = ["SLUICE.TAKE", "a"] if server_version() >= (7,) else ["NO.SUCH", "a"]
+        replies = client.pipeline(["MULTI"], take("a"), words, ["EXEC"])
     assert str(replies[-1]).startswith("EXECABORT"), replies
     assert store.ask("EXISTS", "a") == 0
 
