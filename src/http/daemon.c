@@ -26,6 +26,10 @@
  * should it fill up as fast. */
 #define TURNS_BEFORE_DRAIN 64
 
+/* Whoever has connected is about to send a request: it takes the way there and back, and a client its time. Those that
+ * browsers open in advance are not worth more. */
+#define EXPECTED_US 1000000
+
 static void count(_Atomic uint64_t *counter)
 {
 	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
@@ -285,6 +289,11 @@ void http_tend(struct http_daemon *daemon, uint64_t now_us)
 size_t http_in_flight(const struct http_daemon *daemon)
 {
 	return daemon->in_flight;
+}
+
+bool http_expecting(const struct http_daemon *daemon, uint64_t now_us)
+{
+	return daemon->fresh_tail != NULL && now_us - daemon->fresh_tail->waiting_since_us < EXPECTED_US;
 }
 
 size_t http_waiting(const struct http_daemon *daemon)

@@ -151,6 +151,10 @@ void http_drain(struct http_daemon *daemon);
 /** @return exchanges that have not ended. */
 size_t http_in_flight(const struct http_daemon *daemon);
 
+/** @return true while somebody who connected within the last second has not sent a whole head: to close now would lose
+ *  a request that is on its way. */
+bool http_expecting(const struct http_daemon *daemon, uint64_t now_us);
+
 /** @return exchanges of these that wait for an operation of the handler; http_close() must wait for them, too. */
 size_t http_waiting(const struct http_daemon *daemon);
 

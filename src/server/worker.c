@@ -55,7 +55,8 @@ static void on_tick(uv_timer_t *tick)
 		return;
 	/* Whoever waits for a database is waited for, also past the time: the database will answer, if only that it
 	 * can't, and its answer needs this thread. */
-	if (http_in_flight(worker->http) == 0 || (now_us >= worker->stop_at_us && http_waiting(worker->http) == 0)) {
+	if ((http_in_flight(worker->http) == 0 && !http_expecting(worker->http, now_us)) ||
+	    (now_us >= worker->stop_at_us && http_waiting(worker->http) == 0)) {
 		worker->cut_off = http_in_flight(worker->http);
 		finish(worker);
 	}

@@ -73,3 +73,23 @@ def test_who_has_connected_before_a_stop_is_answered(start):
         for wire in wires:
             wire.close()
     assert server.wait() == 0
+
+
+def test_who_has_connected_and_not_yet_asked_is_answered(start):
+    """A request may be on its way when the server is told to stop."""
+    server = start(limit="off", threads=1)
+    with server.connect() as wire:
+        server.signal(signal.SIGTERM)
+        wait_until(lambda: "stopping" in server.stderr, what="the stop")
+        wire.send(build("GET", "/"))
+        answer = wire.read_answer()
+        assert answer.status == 200 and answer["Connection"].lower() == "close"
+    assert server.wait() == 0
+
+
+def test_who_connects_and_never_asks_does_not_hold_up_a_stop(start):
+    server = start(limit="off", threads=1, config="server:\n  shutdown_timeout: 1h\n  request_timeout: 1h\n")
+    with server.connect():
+        wait_until(lambda: server.metrics().value("sluice_connections_open") == 2, what="the connection")
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
