@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "app/app.h"
@@ -16,6 +17,7 @@
 #include "server/links.h"
 #include "server/limiter.h"
 #include "server/listen.h"
+#include "server/systemd.h"
 #include "server/worker.h"
 
 struct server {
@@ -62,8 +64,16 @@ static bool open_access_log(struct server *server)
 
 static bool open_sockets(struct server *server)
 {
-	int err;
+	const char *why = NULL;
+	int err, given = systemd_sockets(&server->address, server->listen_fds, server->threads, &why);
 
+	if (given < 0)
+		log_error("listen: the sockets of the service manager: %s", why);
+	else if (given > 0)
+		log_info("listen: %d socket%s of the service manager instead of %s", given, given == 1 ? "" : "s",
+		         server->config->listen_text);
+	if (given != 0)
+		return given > 0;
 	server->address = server->config->listen;
 	err = listen_all(&server->address, server->config->listen_len, server->listen_fds, server->threads);
 	if (err == -EADDRINUSE)
@@ -155,6 +165,15 @@ static bool start_workers(struct server *server)
 	return true;
 }
 
+/* @param state  lines for the service manager. It waits for READY=1, so that not being heard is worth a line. */
+static void tell(const char *state)
+{
+	int err = systemd_notify(state);
+
+	if (err != 0)
+		log_warn("NOTIFY_SOCKET: the service manager can't be told \"%s\": %s", state, strerror(-err));
+}
+
 static void announce(const struct server *server)
 {
 	const struct sockaddr_storage *address = &server->address;
@@ -172,6 +191,7 @@ static void announce(const struct server *server)
 		printf("sluice is serving on http://%s:%u\n", text, ntohs(in->sin_port));
 	}
 	fflush(stdout);
+	tell("READY=1");
 }
 
 /*
@@ -215,7 +235,7 @@ static void put_in_force(struct server *server, const struct config *config)
 		         limits->n, limits->n == 1 ? "" : "s", others);
 }
 
-static void reload(struct server *server)
+static void read_anew(struct server *server)
 {
 	struct config *config = malloc(sizeof *config);
 	struct config_error error;
@@ -244,6 +264,19 @@ static void reload(struct server *server)
 	free(config);
 }
 
+static void reload(struct server *server)
+{
+	char state[64];
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now); /* what systemd compares with is of this clock */
+	snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%llu",
+	         (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
+	tell(state);
+	read_anew(server);
+	tell("READY=1");
+}
+
 static void wait_for_signals(struct server *server, const sigset_t *signals)
 {
 	for (;;) {
@@ -253,6 +286,7 @@ static void wait_for_signals(struct server *server, const sigset_t *signals)
 			reload(server);
 		} else if (signal > 0) {
 			log_info("stopping: %s", strsignal(signal));
+			tell("STOPPING=1");
 			return;
 		}
 	}

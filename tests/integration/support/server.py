@@ -57,12 +57,14 @@ class Sluice:
     @param listen, links, limit, threads  flags; None leaves them to the file and the defaults.
     @param prepare  called with the folder before the start.
     @param before  words before the command, which end in becoming it: to run it elsewhere.
+    @param pass_fds  descriptors of ours that the process inherits, under their numbers.
     """
 
     def __init__(self, folder, config=None, listen="127.0.0.1:0", links="sqlite:sluice.db", limit=None, threads=None,
-                 arguments=(), env=None, prepare=None, before=()):
+                 arguments=(), env=None, prepare=None, before=(), pass_fds=()):
         self.folder = folder
         self.before = list(before)
+        self.pass_fds = pass_fds
         self.env = env
         self.process = None
         self.address = None
@@ -92,7 +94,7 @@ class Sluice:
         with open(self.stdout_path, "wb") as out, open(self.stderr_path, "wb") as err:
             self.process = subprocess.Popen([*DIES_WITH_US, *self.before, binary(), *self.arguments], cwd=self.folder,
                                             stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                                            env=clean_environment(self.env))
+                                            pass_fds=self.pass_fds, env=clean_environment(self.env))
         wait_until(lambda: READY.search(self.stdout) or self.process.poll() is not None, what="the line that says ready")
         ready = READY.search(self.stdout)
         if ready is None:
