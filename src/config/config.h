@@ -152,4 +152,7 @@ size_t config_differences(const struct config *a, const struct config *b, char *
 /** Writes docs/config.md. @return 0 or -1 with errno. */
 int config_write_reference(int fd);
 
+/** Writes the manual page sluice.yaml(5), in mdoc. @return 0 or -1 with errno. */
+int config_write_manual(int fd);
+
 #endif

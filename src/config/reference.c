@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * reference.c: the table as a page for people, docs/config.md.
+ * reference.c: the table as pages for people: docs/config.md here, sluice.yaml(5) in manual.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "config/env.h"
+#include "config/manual.h"
 #include "config/schema.h"
 
 static const char introduction[] =
@@ -156,7 +157,8 @@ static int write_all(int fd, const char *bytes, size_t len)
 	return 0;
 }
 
-int config_write_reference(int fd)
+/* @return 0 or -1 with errno. */
+static int write_whole(int fd, void (*write_it)(FILE *out))
 {
 	char *page = NULL;
 	size_t len = 0;
@@ -166,7 +168,7 @@ int config_write_reference(int fd)
 
 	if (out == NULL)
 		return -1;
-	write_page(out);
+	write_it(out);
 	complete = ferror(out) == 0;
 	if (fclose(out) != 0 || !complete)
 		errno = ENOMEM;
@@ -174,4 +176,14 @@ int config_write_reference(int fd)
 		result = write_all(fd, page, len);
 	free(page);
 	return result;
+}
+
+int config_write_reference(int fd)
+{
+	return write_whole(fd, write_page);
+}
+
+int config_write_manual(int fd)
+{
+	return write_whole(fd, manual_write);
 }
