@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test soak terraform bench lint format asan tsan fuzz install clean docs
+.PHONY: help deps build run test deb deb-test soak terraform bench lint format asan tsan fuzz install clean docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -24,6 +24,14 @@ run: build ## shorten, redirect and limit on port 5000: in-process limiter, SQLi
 test: build ## every test, on the optimised build; ends with a line that counts them
 	@scripts/deps test
 	@$(PYTHON) tests/run.py $(BUILD)
+
+deb: ## Debian packages: build/deb/*.deb
+	@scripts/deps deb
+	@scripts/deb build/deb
+
+deb-test: deb ## install them on a bare Debian in a chroot, use, upgrade, remove, purge (root; asks a Debian mirror)
+	@scripts/deps deb-test
+	@SLUICE_TEST_DEB=$(CURDIR)/build/deb $(PYTHON) -m pytest -q -p no:cacheprovider tests/package
 
 soak: build ## the plant at full length: tests/topology with windows and outages of minutes
 	@scripts/deps test
