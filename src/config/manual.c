@@ -45,11 +45,12 @@ static const char head[] =
 	".Ev SLUICE_\n"
 	"and names no setting is an error.\n";
 
-static const char limits_head[] = ".Ss Each limit\n"
-			      "A request is counted under all limits together: it passes when every one of them admits "
-                              "it, and otherwise none\n"
-			      "of them counts it.\n"
-			      ".Bl -tag -width Ds\n";
+static const char limits_head[] =
+	".Ss Each limit\n"
+	"A request is counted under all limits together: it passes when every one of them admits "
+	"it, and otherwise none\n"
+	"of them counts it.\n"
+	".Bl -tag -width Ds\n";
 
 static const char tail[] = ".El\n"
 			   ".Sh FILES\n"
@@ -61,7 +62,7 @@ static const char tail[] = ".El\n"
 			   ".El\n"
 			   ".Sh EXAMPLES\n"
 			   "Ten requests a minute for each client, and a thousand a second, two thousand at once, for "
-                           "all of them together:\n"
+			   "all of them together:\n"
 			   ".Bd -literal -offset indent\n"
 			   "listen: 0.0.0.0:5000\n"
 			   "trusted_proxies: [10.0.0.100]\n"
