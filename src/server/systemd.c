@@ -27,8 +27,8 @@ static long number_in(const char *name)
 
 static bool is_tcp_listener(int fd)
 {
-	int type, listening;
-	struct sockaddr_storage address;
+	int type = 0, listening = 0;
+	struct sockaddr_storage address = { .ss_family = AF_UNSPEC };
 	socklen_t type_len = sizeof type, listening_len = sizeof listening, address_len = sizeof address;
 
 	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_STREAM &&
