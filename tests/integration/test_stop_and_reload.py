@@ -76,15 +76,29 @@ def test_who_has_connected_before_a_stop_is_answered(start):
 
 
 def test_who_has_connected_and_not_yet_asked_is_answered(start):
-    """A request may be on its way when the server is told to stop."""
-    server = start(limit="off", threads=1)
-    with server.connect() as wire:
-        server.signal(signal.SIGTERM)
-        wait_until(lambda: "stopping" in server.stderr, what="the stop")
-        wire.send(build("GET", "/"))
-        answer = wire.read_answer()
+    """A request may be on its way when the server is told to stop. For a second it is waited for."""
+    for _ in range(10):
+        server = start(limit="off", threads=1)
+        with server.connect() as wire:
+            told = time.monotonic()
+            server.signal(signal.SIGTERM)
+            wait_until(lambda: _listens_no_more(server), what="the stop")
+            wire.send(build("GET", "/"))
+            if time.monotonic() - told > 0.5:
+                continue  # this machine was too busy to ask in time
+            answer = wire.read_answer()
+        assert server.wait() == 0
         assert answer.status == 200 and answer["Connection"].lower() == "close"
-    assert server.wait() == 0
+        return
+    raise AssertionError("ten times this machine took longer than half a second for next to nothing")
+
+
+def _listens_no_more(server):
+    try:
+        server.connect().close()
+    except OSError:
+        return True
+    return False
 
 
 def test_who_connects_and_never_asks_does_not_hold_up_a_stop(start):
