@@ -30,9 +30,9 @@ const WINDOW_MS = number('WINDOW', 60, 0.1) * 1000; // ... in any window of this
 const LEAST = number('LEAST', LIMIT, 0); // what it is to admit while there is enough to admit; 0: not judged
 const CLIENTS = number('CLIENTS', 20, 1);
 const EVERY_MS = number('EVERY', 1, 0.01) * 1000;
-const UP_MS = number('RAMP_UP', 30, 0) * 1000;
-const STEADY_MS = number('STEADY', 60, 0) * 1000;
-const DOWN_MS = number('RAMP_DOWN', 10, 0) * 1000;
+const UP_MS = Math.round(number('RAMP_UP', 30, 0) * 1000);
+const STEADY_MS = Math.round(number('STEADY', 60, 0) * 1000);
+const DOWN_MS = Math.round(number('RAMP_DOWN', 10, 0) * 1000);
 const PATIENT = number('PATIENT', 1, 0) > 0;
 // How late the clients may be in taking up what is free, before it counts as denied to them.
 const SLACK_MS = number('SLACK', Math.ceil(LIMIT / CLIENTS) * (EVERY_MS / 1000) + 1, 0) * 1000;

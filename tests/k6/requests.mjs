@@ -25,6 +25,7 @@ export function exchange(agent, { method, url, headers, body, timeout }) {
 	return new Promise((resolve) => {
 		const began = performance.now();
 		const done = (result) => resolve({ url, status: 0, headers: {}, body: null, error: '', ...result, duration: performance.now() - began });
+		if (!/^http:\/\/[^/?#]+/.test(url)) return done({ error: `not an HTTP URL: ${url}` });
 		const request = http.request(url, { agent, method, headers });
 		const timer = setTimeout(() => request.destroy(new Error('request timeout')), timeout);
 		request.on('error', (error) => {
@@ -41,6 +42,6 @@ export function exchange(agent, { method, url, headers, body, timeout }) {
 				else done({ status: answer.statusCode, headers: fieldsOf(answer), body: Buffer.concat(parts).toString('utf8') });
 			});
 		});
-		request.end(body === null ? undefined : body);
+		return request.end(body === null ? undefined : body);
 	});
 }

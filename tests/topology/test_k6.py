@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The load tests of deploy/k6, as the load host of the plant runs them, through nginx."""
+import re
+import signal
+
 import pytest
 
 from plant.hosts import ADDRESSES, SCALE
-from support.k6 import THRESHOLDS_FAILED, run_k6
+from support.k6 import ROOT, THRESHOLDS_FAILED, run_k6
+from support.waiting import wait_until
 
 PATIENT_STORE = {"SLUICE_LIMITER_TIMEOUT": "5s"}  # so that Redis decides all of it, also on a busy machine
 LIMIT = 10
@@ -46,3 +50,62 @@ def test_a_plant_with_a_wrong_limit_fails_the_rate_test(plant, wrong):
     start(plant, **wrong)
     run = run_on_load_host(plant, "rate-test.js", BEGINNING)
     assert run.status == THRESHOLDS_FAILED and run.crossed == {"admitted_in_window"}, run
+
+
+# The mixed load, at the rates that it has by itself, for a moment. What is late on a machine full of tests is not judged.
+MIXED = {"RAMP": 0.5, "DURATION": 3, "LINKS": 20, "ANSWER": 0.1, "LATE": 1, "P95_SHORTEN": 9999, "P95_REDIRECT": 9999, "P95_MISS": 9999}
+
+
+@pytest.fixture
+def loaded(plant):
+    """The whole plant: two servers, links in PostgreSQL, limits of 10 in 60 s in Redis, nginx as it is."""
+    redis, postgres = plant.start_redis(), plant.start_postgres()
+    for n in (1, 2):
+        plant.web(n, limit="10/60s", limiter=redis.url, links=postgres.uri(), env=PATIENT_STORE).wait_until_ready()
+    plant.start_nginx()
+    return plant
+
+
+def believe_the_load_host(nginx):
+    """Takes the marks off the lines that deploy/k6/README.md names, and waits until the new configuration is in force."""
+    text = nginx.conf.read_text()
+    for old, new in [("#set_real_ip_from 192.0.2.0/24;", f"set_real_ip_from {ADDRESSES['load']};"),
+                     ("#real_ip_header X-Forwarded-For;", "real_ip_header X-Forwarded-For;")]:
+        assert old in text and old in README and new in README, old
+        text = text.replace(old, new)
+    nginx.conf.write_text(text)
+    workers = children(nginx.process.pid)
+    nginx.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: children(nginx.process.pid).isdisjoint(workers), what="the old workers of nginx to end")
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return set(file.read().split())
+
+
+README = (ROOT / "deploy" / "k6" / "README.md").read_text()
+
+
+def test_the_plant_carries_the_mixed_load_of_many_clients(loaded):
+    believe_the_load_host(loaded.nginx)
+    run = run_on_load_host(loaded, "script.js", MIXED)
+    assert run.status == 0, run
+    told = re.findall(r"kept    (\S+ \S+( code>)?), \d+ a second: (\d+) of (\d+) answered", run.stdout)
+    assert len(told) == 3 and all(int(right) == int(asked) > 20 for _, _, right, asked in told), run
+    clients = {line["client"] for web in loaded.webs.values() for line in web.log() if line["path"] != "/readyz"}
+    assert len(clients) > 500 and all(client.startswith("198.1") for client in clients), sorted(clients)[:20]
+
+
+def test_the_mixed_load_of_one_address_is_denied_and_says_so(loaded):
+    run = run_on_load_host(loaded, "script.js", MIXED)
+    assert run.status == THRESHOLDS_FAILED and "denied" in run.crossed and "errors" not in run.crossed, run
+    assert "BROKEN  denied by a limit" in run.stdout, run
+
+
+def test_servers_that_do_not_share_their_links_fail_the_mixed_load(plant):
+    for n in (1, 2):
+        plant.web(n, limit="off")
+    plant.start_nginx()
+    run = run_on_load_host(plant, "script.js", MIXED)
+    assert run.status == THRESHOLDS_FAILED and "errors" in run.crossed and "GET /<code>: 404 URL not found" in run.stderr, run

@@ -79,6 +79,14 @@ class FailsAlways(Limiter):
         return 500, None
 
 
+class Slow(Limiter):
+    """Takes 0.1 s for each request, one after the other."""
+
+    def decide(self, now):
+        time.sleep(0.1)
+        return super().decide(now)
+
+
 class TellsNothing(Limiter):
     """429 without Retry-After."""
 
