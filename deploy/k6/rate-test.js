@@ -25,9 +25,22 @@ function number(name, usual, least) {
 }
 
 const BASE_URL = (__ENV.BASE_URL || 'http://10.0.0.100').replace(/\/+$/, '');
-const LIMIT = number('LIMIT', 10, 1); // what the server is to admit ...
-const WINDOW_MS = number('WINDOW', 60, 0.1) * 1000; // ... in any window of this length
-const LEAST = number('LEAST', LIMIT, 0); // what it is to admit while there is enough to admit; 0: not judged
+const LIMIT = number('LIMIT', 10, 1); // what the servers were told
+const WINDOW_MS = number('WINDOW', 60, 0.1) * 1000;
+const BURST = number('BURST', LIMIT, 1);
+// Of each algorithm: the most that any window may hold; the least that one does while there is enough to admit, 0 where
+// nothing is promised; and how long it may tell a client to wait.
+const ALGORITHMS = {
+	'sliding-log': { most: LIMIT, least: LIMIT, waitMs: WINDOW_MS },
+	'sliding-counter': { most: 2 * LIMIT - 1, least: 0, waitMs: 2 * WINDOW_MS },
+	'fixed-window': { most: 2 * LIMIT - 1, least: LIMIT, waitMs: WINDOW_MS },
+	'token-bucket': { most: BURST + LIMIT, least: LIMIT - 1, waitMs: WINDOW_MS },
+};
+const ALGORITHM = __ENV.ALGORITHM || 'sliding-log';
+const promise = ALGORITHMS[ALGORITHM];
+if (promise === undefined) throw new Error(`ALGORITHM=${ALGORITHM}: must be one of ${Object.keys(ALGORITHMS).join(', ')}`);
+const MOST = promise.most;
+const LEAST = number('LEAST', promise.least, 0);
 const CLIENTS = number('CLIENTS', 20, 1);
 const EVERY_MS = number('EVERY', 1, 0.01) * 1000;
 const UP_MS = Math.round(number('RAMP_UP', 30, 0) * 1000);
@@ -42,7 +55,7 @@ const DRIFT = 0.0005; // two clocks in step with NTP differ by no more in their 
 const JUDGED_MS = WINDOW_MS * (1 - DRIFT);
 const REACH_MS = WINDOW_MS * (1 + DRIFT) + SLACK_MS; // what `reaches` are long
 const TOLERANCE_MS = 250; // of a moment that the server told in whole seconds, perhaps from memory
-const RETRY_MAX_S = Math.ceil(WINDOW_MS / 1000) + (WINDOW_MS > 2100000 ? 1 : 0);
+const RETRY_MAX_S = Math.ceil(promise.waitMs / 1000) + (WINDOW_MS > 2100000 ? 1 : 0); // long windows are kept in coarser steps
 const PAUSE_MS = 2000; // from the end of the story to the patient client
 const TIMEOUT_MS = 10000;
 const STORY_MS = UP_MS + STEADY_MS + DOWN_MS;
@@ -50,7 +63,7 @@ const PATIENT_MS = PATIENT ? PAUSE_MS + RETRY_MAX_S * 1000 + 5000 : 0;
 const WHOLE_MS = STORY_MS + PATIENT_MS + 3 * TIMEOUT_MS; // later than this nothing is asked
 
 // Both begin at k * STEP_MS: `windows` since the test began, `reaches` since the story did. Of `windows` none may hold
-// more than LIMIT, of `reaches` none less than LEAST.
+// more than MOST, of `reaches` none less than LEAST.
 function range(first, last) {
 	return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => first + i);
 }
@@ -81,7 +94,7 @@ if (PATIENT) promises.push(['patient_waits', 'count==1', 'clients that waited as
 function thresholds() {
 	const all = { checks: ['rate==1'], http_req_failed: ['rate==0'] };
 	for (const [name, expression] of promises) all[name] = [expression];
-	for (const k of windows) all[`admitted_in_window{window:${k}}`] = [`count<=${LIMIT}`];
+	for (const k of windows) all[`admitted_in_window{window:${k}}`] = [`count<=${MOST}`];
 	for (const k of reaches) all[`admitted_in_reach{reach:${k}}`] = [`count>=${LEAST}`];
 	return all;
 }
@@ -232,7 +245,7 @@ export function client() {
 // Alone, a Retry-After can be held to its word on both sides: not yet two seconds before it is up, and then at once.
 export function patient() {
 	let shot = ask();
-	for (let i = 0; i < 3 * LIMIT && shot.answer.status === 200; i += 1) shot = ask();
+	for (let i = 0; i < 3 * MOST && shot.answer.status === 200; i += 1) shot = ask();
 	if (shot.retryMs === undefined) return; // never denied, or not rightly: others count that
 	const openAt = shot.came + shot.retryMs * (1 + DRIFT);
 	if (shot.retryMs > 2000) {
@@ -263,10 +276,10 @@ function line(text, value, kept) {
 // Tells in words what the thresholds decide. They alone set the exit status.
 export function handleSummary(data) {
 	const window = `${WINDOW_MS / 1000} s`;
-	let text = `\nSluice at ${BASE_URL}: ${LIMIT} in any ${window}, up to ${CLIENTS} clients of one address\n`;
+	let text = `\nSluice at ${BASE_URL}: ${LIMIT} in ${window} by ${ALGORITHM}, up to ${CLIENTS} clients of one address\n`;
 	text += `  requests: ${counts(data, ['admitted'])} admitted, ${counts(data, ['denied'])} denied\n`;
 	const most = Math.max(...counts(data, windows.map((k) => `admitted_in_window{window:${k}}`)));
-	if (most >= 0) text += line(`most admitted in ${window}`, `${most} of ${LIMIT}`, most <= LIMIT);
+	if (most >= 0) text += line(`most admitted in ${window}`, `${most} of ${MOST}`, most <= MOST);
 	const least = Math.min(...counts(data, reaches.map((k) => `admitted_in_reach{reach:${k}}`)));
 	if (least < Infinity) {
 		text += line(`least admitted in ${window} and ${SLACK_MS / 1000} s`, `${least} of ${LEAST}`, least >= LEAST);

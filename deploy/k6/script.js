@@ -136,6 +136,7 @@ function codeOf(answer) {
 
 // Makes, from the other end of the clients, the links that redirects go to, or as many as a limit lets it.
 export function setup() {
+	for (const kind of kinds) answered[kind].add(0); // so that it is judged also when it gets nothing else
 	const links = [];
 	for (let i = 0; i < (RATES.redirect > 0 ? LINKS : 0); i += 1) {
 		const url = `https://example.com/load/${some()}`;

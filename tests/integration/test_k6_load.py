@@ -78,9 +78,3 @@ def test_without_a_link_to_follow_nothing_begins():
 def test_settings_that_make_no_sense_are_refused_by_name(env, said):
     run = run_k6("script.js", {**SHORT, "REDIRECT_RATE": 200, **env})
     assert run.status == SCRIPT_EXCEPTION and said in run.stderr, run
-
-
-@pytest.mark.parametrize("env, said", [({"LIMIT": 0}, "LIMIT=0"), ({"WINDOW": "1m"}, "WINDOW=1m"), ({"CLIENTS": 0}, "CLIENTS=0")])
-def test_settings_of_the_rate_test_are_refused_by_name(env, said):
-    run = run_k6("rate-test.js", env)
-    assert run.status == SCRIPT_EXCEPTION and said in run.stderr, run

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """deploy/k6/rate-test.js finds every wrong limiter out, and says nothing against a right one.
 
-The servers are wrong in one way each. Sluice itself is judged here alone, and as a plant in tests/topology/test_k6.py.
+Most servers here are wrong in one way each. Sluice itself is judged alone, with each algorithm; as a plant in
+tests/topology/test_k6.py.
 """
 import concurrent.futures
 
@@ -12,7 +13,7 @@ from support.k6 import SCRIPT_EXCEPTION, THRESHOLDS_FAILED, run_k6
 
 LIMIT, WINDOW_S = 4, 2
 SHORT = {"LIMIT": LIMIT, "WINDOW": WINDOW_S, "CLIENTS": 6, "EVERY": 0.1, "RAMP_UP": 0.3, "STEADY": 4.5, "RAMP_DOWN": 0.2, "SLACK": 1.5}
-AT_ONCE = 5
+AT_ONCE = 8
 
 # What is wrong, and the metrics whose thresholds must fail: exactly these.
 CASES = {
@@ -34,11 +35,15 @@ def judge(kind):
         return run_k6("rate-test.js", {**SHORT, "BASE_URL": server.url})
 
 
+def all_at_once(function, cases):
+    """{case: what the function makes of it}; some at a time, since each waits most of the time."""
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(zip(cases, pool.map(function, cases)))
+
+
 @pytest.fixture(scope="module")
 def runs():
-    """All of them, some at once: each waits most of the time."""
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(CASES, pool.map(judge, CASES)))
+    return all_at_once(judge, CASES)
 
 
 @pytest.mark.parametrize("kind", CASES, ids=lambda kind: kind.__name__)
@@ -47,3 +52,32 @@ def test_what_is_wrong_is_found_out_and_named(runs, kind):
     assert run.crossed == CASES[kind], run
     assert run.status == (THRESHOLDS_FAILED if CASES[kind] else 0), run
     assert ("BROKEN" in run.stdout) == bool(CASES[kind]), run
+
+
+# What Sluice does, and what the script is told that it does.
+ALGORITHMS = [("sliding-log", "sliding-log"), ("sliding-counter", "sliding-counter"), ("fixed-window", "fixed-window"),
+              ("token-bucket", "token-bucket"), ("fixed-window", "sliding-log"), ("token-bucket", "sliding-log")]
+
+
+@pytest.fixture(scope="module")
+def runs_of_sluice(start_shared):
+    servers = {pair: start_shared(config=f"limits: [{{name: a, algorithm: {pair[0]}, limit: {LIMIT}, window: {WINDOW_S}s}}]\n")
+               for pair in ALGORITHMS}
+    return all_at_once(lambda pair: run_k6("rate-test.js", {**SHORT, "BASE_URL": "http://%s:%d" % servers[pair].address,
+                                                            "ALGORITHM": pair[1]}), ALGORITHMS)
+
+
+@pytest.mark.parametrize("pair", ALGORITHMS, ids=lambda pair: " judged as ".join(pair))
+def test_each_algorithm_keeps_its_own_promise(runs_of_sluice, pair):
+    run = runs_of_sluice[pair]
+    if pair[0] == pair[1]:
+        assert run.status == 0 and "BROKEN" not in run.stdout, run
+    else:
+        assert run.status == THRESHOLDS_FAILED and "admitted_in_window" in run.crossed, run
+
+
+@pytest.mark.parametrize("env, said", [({"LIMIT": 0}, "LIMIT=0"), ({"WINDOW": "1m"}, "WINDOW=1m"), ({"CLIENTS": 0}, "CLIENTS=0"),
+                                       ({"ALGORITHM": "leaky"}, "ALGORITHM=leaky")])
+def test_settings_that_make_no_sense_are_refused_by_name(env, said):
+    run = run_k6("rate-test.js", env)
+    assert run.status == SCRIPT_EXCEPTION and said in run.stderr, run

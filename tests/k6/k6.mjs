@@ -113,8 +113,9 @@ class Test {
 				this.metrics.add('iteration_duration', this.now() - started, { scenario: scenario.name });
 			},
 		};
-		const limit = pause(scenario.length + scenario.gracefulStop + 1000).then(() => say('warning', `${scenario.name}: cut off`));
-		await Promise.race([executors[scenario.executor](run), limit]);
+		const ended = executors[scenario.executor](run).then(() => true);
+		const limit = pause(scenario.length + scenario.gracefulStop + 1000);
+		if (!await Promise.race([ended, limit])) say('warning', `${scenario.name}: its last iterations are cut off`);
 	}
 
 	// Ends the run when a threshold with abortOnFail has failed.
