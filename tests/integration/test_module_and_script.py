@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from support.module import assert_same, contents, follow, in_step
+from support.redis import is_valkey
 from support.takes import (ALGORITHMS, PEEK, REFUND, RESET, TAKE, Answer, Policy, packed_requests, random_policy, script,
                            script_words, unpack_answers)
 
@@ -48,7 +49,8 @@ class Both:
         said = unpack_answers(said)[0]
         first, last = (Answer(told[0], *told[2:]) for told in (first, last))
         about = (key, policy, cost, first, said, last)
-        assert first.at_us <= said.at_us <= last.at_us, about
+        # Valkey 9 adds up the time of a script from how long commands took, and is at times a microsecond behind.
+        assert first.at_us - (5 if is_valkey() else 0) <= said.at_us <= last.at_us, about
         assert first.flags <= said.flags <= last.flags and first.remaining <= said.remaining <= last.remaining, about
         if first.flags == last.flags == 0:  # waits are told from now, so these are moments
             if first.retry_us < 0:

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from support.module import ModuleRedis, assert_same, command, contents
-from support.redis import Cluster, RedisError
+from support.redis import Cluster, RedisError, server_version
 from support.takes import Load, Policy, count_answers, packed_requests
 from support.waiting import wait_until
 
@@ -13,6 +13,10 @@ TEN = Policy("sliding-log", 10, 600000)
 WORDS = TEN.words()
 MANY = [Policy("sliding-log", 10000, 3600000), Policy("sliding-counter", 20000, 3600000), Policy("fixed-window", 20000, 3600000),
         Policy("token-bucket", 20000, 366 * 86400000)]
+
+
+slots_settle = pytest.mark.skipif(server_version() < (6, 2), reason="replicas of Redis 6.0 may go on to refuse a slot that "
+                                  "was moved to their master and back before")
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +146,11 @@ def test_counts_go_with_their_slot(cluster, policy):
             at = target
         taker.goes_on()
     left = at.ask("SLUICE.PEEK", key, *policy.words())[2]
-    assert taker.denied == 0 and policy.limit - left == taker.allowed > 200
+    assert policy.limit - left == taker.allowed > 200
+    assert taker.denied == 0 or left == 0  # it is only at an end when the server is slow to move a slot
 
 
+@slots_settle
 def test_replicas_of_a_cluster_under_load(cluster):
     for i, master in enumerate(cluster.masters):
         tag = next(f"{{{n}}}" for n in range(1000) if cluster.owner_of(f"{{{n}}}")[0] is master)
@@ -156,6 +162,7 @@ def test_replicas_of_a_cluster_under_load(cluster):
         assert_same(master, replica, at_least=100)
 
 
+@slots_settle
 def test_a_slot_that_moves_between_two_takes_of_one_turn(cluster):
     """Nothing that was taken stays behind, nor is it forgotten by the new server's replica."""
     key = "{turn}k"

@@ -177,7 +177,7 @@ def test_a_store_that_is_full_still_denies(start, store):
     assert decided_elsewhere(other) == 0
     assert statuses(other, 1, "127.0.0.3") == [429]
     assert decided_elsewhere(other) == 1
-    assert "answers OOM" in other.stderr
+    assert "OOM command not allowed" in other.stderr  # Redis 6 has more words around it
     store.ask("CONFIG", "SET", "maxmemory", "0")
     assert statuses(other, 1, "127.0.0.3") == [200]
     assert by_module(other) == 1
