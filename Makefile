@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test deb deb-test soak terraform bench lint format asan tsan fuzz install clean docs
+.PHONY: help deps build run test deb deb-test stores soak terraform bench lint format asan tsan fuzz install clean docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -32,6 +32,11 @@ deb: ## Debian packages: build/deb/*.deb
 deb-test: deb ## install them on a bare Debian in a chroot, use, upgrade, remove, purge (root; asks a Debian mirror)
 	@scripts/deps deb-test
 	@SLUICE_TEST_DEB=$(CURDIR)/build/deb $(PYTHON) -m pytest -q -p no:cacheprovider tests/package
+
+stores: build ## fetch other versions of Redis and Valkey, and test script and module on each
+	@scripts/deps test
+	@scripts/deps stores
+	@$(PYTHON) tests/stores.py $(BUILD) build-stores
 
 soak: build ## the plant at full length: tests/topology with windows and outages of minutes
 	@scripts/deps test
@@ -75,4 +80,4 @@ install: build ## install below PREFIX (default /usr/local); DESTDIR is honoured
 	@scripts/install $(BUILD) $(PREFIX)
 
 clean: ## remove the build folders
-	rm -rf build build-asan build-tsan build-fuzz
+	rm -rf build build-asan build-tsan build-fuzz build-stores

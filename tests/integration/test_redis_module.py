@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from support.module import module_path
+from support.redis import is_valkey, server_version
 from support.server import run
 from support.waiting import LIMIT_S, wait_until
 from support.wire import build
@@ -268,6 +269,8 @@ TWO_LIMITS = f"""limits:
 """
 
 
+@pytest.mark.skipif(server_version() >= (8,) and not is_valkey(), reason="unloaded from Redis 8, the module closes the connections: "
+                    "the next test")
 def test_switching_under_load(start, start_store):
     """From script to module, as servers come that find it, and back, as it is unloaded beneath them. Every client gets exactly
     what it may, whoever decided which part of it; and of two limits both have counted the same."""
