@@ -46,9 +46,9 @@ bench: build ## measure, side by side with nginx and others; prints ratios
 	@scripts/deps bench
 	@$(PYTHON) bench/run.py $(BUILD)
 
-terraform: ## deploy/terraform: OpenTofu's checks (builds OpenTofu once)
+terraform: ## deploy/terraform: OpenTofu's checks, then cloud-init in chroots (root; downloads; builds OpenTofu once)
 	@scripts/deps terraform
-	@$(PYTHON) tests/terraform/run
+	@$(PYTHON) tests/terraform/run --chroot
 
 lint: build ## static analysis and style
 	@scripts/deps lint

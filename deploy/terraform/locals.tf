@@ -56,6 +56,7 @@ locals {
     for role, openings in local.openings : role => {
       nftables = templatefile("${local.files}/nftables.conf.tftpl", { openings = openings })
       receive  = file("${local.files}/sluice-receive")
+      update   = file("${local.files}/sluice-update")
       unit     = file("${local.files}/sluice-setup.service")
     }
   }

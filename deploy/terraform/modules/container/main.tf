@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # An LXC container, with its firewall. Proxmox gives a container its name, address and SSH keys, but no cloud-init: so
-# cloud-init is installed over SSH, once, and told the same kind of file as a VM. From then on it is cloud-init that acts,
-# and acts again when the file has changed: a container takes changes in place.
+# cloud-init is installed over SSH, once, and told the same kind of file as a VM. It acts again, in place, when the file has
+# changed.
 
 resource "proxmox_virtual_environment_container" "this" {
   description   = "Sluice: ${var.name}"
@@ -124,6 +124,7 @@ module "deliver" {
   machine          = terraform_data.cloud_init.id
   address          = var.address
   user             = "root"
+  user_data        = var.user_data
   secrets          = var.secrets
   secrets_revision = var.secrets_revision
 }

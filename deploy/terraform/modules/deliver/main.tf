@@ -23,6 +23,11 @@ variable "user" {
   description = "Who logs in: root, or a user with sudo."
 }
 
+variable "user_data" {
+  type        = string
+  description = "What cloud-init was told. A change is taken over in place: files are written anew, the service follows."
+}
+
 variable "secrets" {
   type        = map(string)
   ephemeral   = true
@@ -74,8 +79,33 @@ resource "terraform_data" "source" {
   }
 }
 
+resource "terraform_data" "files" {
+  triggers_replace = [var.machine, sha256(var.user_data)]
+
+  connection {
+    type    = "ssh"
+    host    = var.address
+    user    = var.user
+    timeout = "15m"
+  }
+
+  provisioner "remote-exec" {
+    # 2 is "done, with warnings": what is wrong shows when the service is to start
+    inline = ["${local.sudo}cloud-init status --wait >/dev/null || test $? -eq 2"]
+  }
+
+  provisioner "file" {
+    content     = var.user_data
+    destination = "/tmp/sluice-user-data.yaml"
+  }
+
+  provisioner "remote-exec" {
+    inline = ["${local.sudo}/usr/local/sbin/sluice-update /tmp/sluice-user-data.yaml && rm /tmp/sluice-user-data.yaml"]
+  }
+}
+
 resource "terraform_data" "secrets" {
-  triggers_replace = [var.machine, var.secrets_revision, one(terraform_data.source[*].id)]
+  triggers_replace = [terraform_data.files.id, var.secrets_revision, one(terraform_data.source[*].id)]
 
   connection {
     type    = "ssh"
@@ -86,11 +116,7 @@ resource "terraform_data" "secrets" {
 
   # Into a folder that nobody else can look into, and out of it at once.
   provisioner "remote-exec" {
-    inline = [
-      # 2 is "done, with warnings": what is wrong shows in the next step
-      "${local.sudo}cloud-init status --wait >/dev/null || test $? -eq 2",
-      "rm -rf .sluice-deliver && mkdir -m 0700 .sluice-deliver",
-    ]
+    inline = ["rm -rf .sluice-deliver && mkdir -m 0700 .sluice-deliver"]
   }
 
   provisioner "file" {

@@ -101,7 +101,7 @@ resource "proxmox_virtual_environment_vm" "this" {
 
   lifecycle {
     # cloud-init acts on the first start only, and the provider would make a new VM, with empty disks, for each change of
-    # a template. A machine is made anew when its owner says so: tofu apply -replace=…
+    # a template. modules/deliver brings changes to the machine; it is made anew when its owner says so.
     ignore_changes = [initialization, clone]
   }
 }
@@ -122,6 +122,7 @@ module "deliver" {
   machine          = proxmox_virtual_environment_vm.this.id
   address          = var.address
   user             = var.place.ssh_user
+  user_data        = var.user_data
   secrets          = var.secrets
   secrets_revision = var.secrets_revision
   source_ref       = var.source_ref
