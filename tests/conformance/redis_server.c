@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,11 +47,12 @@ static void run(const struct redis_server *server, const char *socket, const cha
 		                         "no",
 		                         "--logfile",
 		                         "log" };
+	bool module = options != NULL && options[0] != NULL && strcmp(options[0], "--loadmodule") == 0;
 	size_t n = 13;
 
 	while (options != NULL && *options != NULL && n < WORDS_MAX - 1)
 		words[n++] = *options++;
-	if (preload != NULL && preload[0] != '\0' && options != NULL && strcmp(options[0], "--loadmodule") == 0)
+	if (module && preload != NULL && preload[0] != '\0')
 		preload_library(preload);
 	/* Ended with the test, should that be killed. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
