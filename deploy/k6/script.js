@@ -20,7 +20,11 @@ function number(name, usual, least) {
 	return value;
 }
 
-const whole = (name, usual, least) => Math.round(number(name, usual, least));
+function whole(name, usual, least) {
+	const value = number(name, usual, least);
+	if (!Number.isInteger(value)) throw new Error(`${name}=${value}: must be a whole number`);
+	return value;
+}
 
 const CLIENTS_MAX = 131072; // 198.18.0.0/15, which belongs to nobody: it is set aside for measurements (RFC 2544)
 const TIMEOUT_MS = 10000;
@@ -38,7 +42,7 @@ const ERRORS = number('ERRORS', 0.001, 0); // the part of the requests that may 
 const DENIED = number('DENIED', 0, 0); // the part that may be answered 429
 const LATE = number('LATE', 0.001, 0); // the part that may go unsent, because all VUs were still waiting
 const CLIENTS = whole('CLIENTS', 100000, 0); // 0: say nothing about clients
-const LIMIT = number('LIMIT', 10, 1); // of each client, to see that CLIENTS are enough
+const LIMIT = whole('LIMIT', 10, 1); // of each client, to see that CLIENTS are enough
 const WINDOW_S = number('WINDOW', 60, 0.001);
 const LINKS = whole('LINKS', 100, 1); // that the redirects go to; made before
 const ANSWER_S = number('ANSWER', 0.5, 0.01); // VUs are made ready for answers that take as long

@@ -15,7 +15,7 @@ LIMIT, WINDOW_S = 4, 2
 SHORT = {"LIMIT": LIMIT, "WINDOW": WINDOW_S, "CLIENTS": 6, "EVERY": 0.1, "RAMP_UP": 0.3, "STEADY": 4.5, "RAMP_DOWN": 0.2, "SLACK": 1.5}
 AT_ONCE = 8
 
-# What is wrong, and the metrics whose thresholds must fail: exactly these.
+# What is wrong, and the metrics whose thresholds must fail: exactly these. What the script says about some of them.
 CASES = {
     limiters.Limiter: set(),
     limiters.AdmitsOneMore: {"admitted_in_window"},
@@ -27,7 +27,11 @@ CASES = {
     limiters.TellsTooMuch: {"retry_after_lies"},
     limiters.TellsTooLittle: {"retry_after_lies"},
     limiters.TellsADate: {"retry_after_lies", "patient_waits"},
+    limiters.AnswersWithoutLink: {"checks", "incomplete_answers"},
+    limiters.DeniesWithoutReason: {"checks", "incomplete_answers"},
 }
+SAID = {limiters.TellsTooMuch: "admitted at", limiters.TellsTooLittle: "after waiting 1 s as told", limiters.TellsADate: "is not between 1 and 2",
+        limiters.FailsOnce: "POST /shorten: 500"}
 
 
 def judge(kind):
@@ -51,12 +55,20 @@ def test_what_is_wrong_is_found_out_and_named(runs, kind):
     run = runs[kind]
     assert run.crossed == CASES[kind], run
     assert run.status == (THRESHOLDS_FAILED if CASES[kind] else 0), run
+    assert SAID.get(kind, "") in run.stderr, run
     assert ("BROKEN" in run.stdout) == bool(CASES[kind]), run
+
+
+def test_denials_that_contradict_each_other_are_found_out():
+    with limiters.LimiterServer(limiters.TellsThisAndThat(LIMIT, 20)) as server:
+        run = run_k6("rate-test.js", {**SHORT, "BASE_URL": server.url, "WINDOW": 20, "STEADY": 0.5, "PATIENT": 0})
+    assert run.status == THRESHOLDS_FAILED and run.crossed == {"retry_after_lies"}, run
+    assert "when an earlier 429 had said not before" in run.stderr and "not judged" in run.stdout, run
 
 
 # What Sluice does, and what the script is told that it does.
 ALGORITHMS = [("sliding-log", "sliding-log"), ("sliding-counter", "sliding-counter"), ("fixed-window", "fixed-window"),
-              ("token-bucket", "token-bucket"), ("fixed-window", "sliding-log"), ("token-bucket", "sliding-log")]
+              ("token-bucket", "token-bucket"), ("token-bucket", "sliding-log")]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +89,14 @@ def test_each_algorithm_keeps_its_own_promise(runs_of_sluice, pair):
 
 
 @pytest.mark.parametrize("env, said", [({"LIMIT": 0}, "LIMIT=0"), ({"WINDOW": "1m"}, "WINDOW=1m"), ({"CLIENTS": 0}, "CLIENTS=0"),
+                                       ({"CLIENTS": 2.5}, "CLIENTS=2.5"), ({"LIMIT": "1e10"}, "LIMIT=1e10"),
                                        ({"ALGORITHM": "leaky"}, "ALGORITHM=leaky")])
 def test_settings_that_make_no_sense_are_refused_by_name(env, said):
     run = run_k6("rate-test.js", env)
     assert run.status == SCRIPT_EXCEPTION and said in run.stderr, run
+
+
+def test_the_summary_of_k6_2_is_read_too(start):
+    server = start(limit=f"{LIMIT}/{WINDOW_S}s")
+    run = run_k6("rate-test.js", {**SHORT, "PATIENT": 0, "BASE_URL": "http://%s:%d" % server.address}, "--new-machine-readable-summary")
+    assert run.status == 0 and run.stdout.count("kept ") == 4 and "judged by thresholds only" in run.stdout, run

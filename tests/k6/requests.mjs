@@ -24,7 +24,8 @@ export function makeAgent() {
 export function exchange(agent, { method, url, headers, body, timeout }) {
 	return new Promise((resolve) => {
 		const began = performance.now();
-		const done = (result) => resolve({ url, status: 0, headers: {}, body: null, error: '', ...result, duration: performance.now() - began });
+		const done = (result) => resolve({ url, status: 0, headers: {}, body: null, error: '', ...result,
+			duration: performance.now() - began });
 		if (!/^http:\/\/[^/?#]+/.test(url)) return done({ error: `not an HTTP URL: ${url}` });
 		const request = http.request(url, { agent, method, headers });
 		const timer = setTimeout(() => request.destroy(new Error('request timeout')), timeout);

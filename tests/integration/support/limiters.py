@@ -14,6 +14,8 @@ import time
 class Limiter:
     """An exact sliding log for everybody together."""
 
+    bodies = {200: {"short_url": "/Ab12Cd7"}, 429: {"error": "Rate limit exceeded"}, 500: {"error": "oh"}}
+
     def __init__(self, limit, window_s):
         self.limit, self.window_s = limit, window_s
         self.lock = threading.Lock()
@@ -113,13 +115,28 @@ class TellsADate(Limiter):
         return "Wed, 21 Oct 2026 07:28:00 GMT"
 
 
+class TellsThisAndThat(Limiter):
+    """The whole window to one, one second to the next."""
+
+    def retry_after(self, now):
+        return math.ceil(self.window_s) if self.asked % 2 else 1
+
+
+class AnswersWithoutLink(Limiter):
+    bodies = {**Limiter.bodies, 200: {}}
+
+
+class DeniesWithoutReason(Limiter):
+    bodies = {**Limiter.bodies, 429: {"error": "no"}}
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         status, retry_after = self.server.limiter.take()
-        body = json.dumps({200: {"short_url": "/Ab12Cd7"}, 429: {"error": "Rate limit exceeded"}}.get(status, {"error": "oh"}))
+        body = json.dumps(self.server.limiter.bodies[status])
         self.send_response(status)
         if retry_after is not None:
             self.send_header("Retry-After", str(retry_after))
