@@ -12,7 +12,7 @@ import subprocess
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 SCRIPTS = ROOT / "deploy" / "k6"
 STAND_IN = ROOT / "tests" / "k6" / "k6.mjs"
-LIMIT_S = 120
+LIMIT_S = 300  # the reference story at full length takes 2 to 3 minutes
 THRESHOLDS_FAILED, INVALID_CONFIG, SCRIPT_EXCEPTION = 99, 104, 107
 CROSSED = re.compile(r"thresholds on metrics '([^']*)' have been crossed")
 
