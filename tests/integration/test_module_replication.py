@@ -4,7 +4,7 @@ a server without the module understands."""
 import pytest
 
 from support.module import (PLAIN_COMMANDS, Listener, assert_all_expire, assert_same, caller_path, command, contents, follow, in_step,
-                            names_of, sanitizer, server_version)
+                            names_of, sanitizer)
 from support.takes import Load, Policy, Traffic, assert_no_error, count_answers
 from support.waiting import wait_until
 
@@ -89,8 +89,8 @@ def test_replicas_that_come_and_go_under_load(start_store, master, diskless):
 
 def test_replicas_that_fail_under_load(start_store, master):
     """Killed, held up, and cut off: they catch up by the backlog, or get all of it again."""
-    # Replicas of Redis 6 come back only once in a second.
-    master.settings(repl_backlog_size="1mb" if server_version() >= (7,) else "64mb", repl_timeout=60)
+    # Much for now: some replicas come back only once in a second.
+    master.settings(repl_backlog_size="64mb", repl_timeout=60)
     replica = start_store(module=False)
     follow(replica, master)
     with Load(master) as load:
@@ -103,6 +103,7 @@ def test_replicas_that_fail_under_load(start_store, master):
             if int(master.info("stats")["sync_partial_ok"]) > partial:
                 break
         assert int(master.info("stats")["sync_partial_ok"]) > partial
+        master.settings(repl_backlog_size="1mb")
         replica.kill()
         load.goes_on(3000)
         replica.start()
@@ -159,8 +160,6 @@ def attached_in_the_same_turn(master, blank, before, after):
 @pytest.mark.parametrize("child", ["BGSAVE", "BGREWRITEAOF"])
 def test_a_replica_that_attaches_while_a_child_is_at_work(master, blank, child):
     """The server can't fork for it yet: it waits, and hears of what comes after the fork alone."""
-    if child == "BGREWRITEAOF" and server_version() < (6, 2):
-        pytest.skip("Redis 6.0 drops our listener when it has rewritten its file")
     with master.client() as client:
         client.flood(one_of_each(0))
     for turn in range(1, 3):

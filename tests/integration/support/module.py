@@ -340,12 +340,15 @@ class Listener:
     def __exit__(self, *error):
         self.client.close()
 
+    def _line(self):
+        while (line := self.client.file.readline()) == b"\n":  # the server is not ready yet
+            pass
+        return line
+
     def read_keys(self):
         """Until the file is there."""
-        first = self.client._line()
+        first, line = self._line(), self._line()
         assert first.startswith(b"+FULLRESYNC"), first
-        while (line := self.client.file.readline()) == b"\n":  # it is not ready yet
-            pass
         assert line[:1] == b"$" and line[1:2].isdigit(), line
         self.rdb = self.client.file.read(int(line[1:]))
 
