@@ -265,6 +265,25 @@ static int tell_keys(RedisModuleCtx *ctx, const struct word *words, size_t n)
 	return REDIS_OK;
 }
 
+/* A unit of a sliding-log is an entry that is written: what one command writes, and how long it keeps the server, is
+ * bounded as that of a single take is. */
+static int check_costs(const struct batch *batch, struct why *why)
+{
+	uint64_t entries = 0;
+
+	for (size_t i = 0; i < batch->n; i++) {
+		const struct take *take = &batch->takes[i];
+
+		if (take->policy->algorithm == SLUICE_SLIDING_LOG && take->cost <= take->policy->limit)
+			entries += take->cost;
+	}
+	if (entries > SLUICE_LIMIT_MAX)
+		return why_set(why,
+		               "the costs of all sliding-logs in one command must not exceed %u; send several commands",
+		               (unsigned)SLUICE_LIMIT_MAX);
+	return 0;
+}
+
 /* Many words: their places are kept by whoever calls. */
 static int take_many(RedisModuleCtx *ctx, RedisModuleString **argv, struct word *words, size_t n)
 {
@@ -273,7 +292,8 @@ static int take_many(RedisModuleCtx *ctx, RedisModuleString **argv, struct word 
 
 	batch.ctx = ctx;
 	batch.names = argv + FIRST_KEY;
-	if (read_batch(&batch, words, n, &why) != 0 || check_together(&batch, &why) != 0)
+	if (read_batch(&batch, words, n, &why) != 0 || check_together(&batch, &why) != 0 ||
+	    check_costs(&batch, &why) != 0)
 		return module_error(ctx, &why);
 	batch.now_us = module_now_us();
 	decide(&batch);

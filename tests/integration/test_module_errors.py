@@ -245,6 +245,19 @@ def test_a_key_that_comes_twice_in_one_request(store):
         assert refusal(store, "SLUICE.MTAKE", *words).startswith("ERR key"), words
 
 
+def test_the_costs_of_one_command_are_bounded(store):
+    """Together they lay down no more than one take may, so that one command keeps the server no longer."""
+    half, most = ["sliding-log", 16777216, "1d", "COST", 8388608], ["sliding-log", 16777216, "1d", "COST", 8388609]
+    assert "must not exceed 16777216" in refusal(store, "SLUICE.MTAKE", "EACH", 2, "k", "l", *half, *most)
+    assert "must not exceed 16777216" in refusal(store, "SLUICE.MTAKE", "ALL", 2, "k", "l", *most)
+    assert store.ask("EXISTS", "k", "l") == 0
+    # What is never admitted, or keeps no entries, lays none down.
+    bucket = ["token-bucket", 16777216, "16777216s", "COST", 16777216]
+    never = ["sliding-log", 1000, "1s", "COST", 4294967295]
+    assert [answer[0] for answer in store.ask("SLUICE.MTAKE", "EACH", 4, "a", "b", "c", "d", *bucket, *bucket, *never,
+                                              "sliding-log", 10, "1s")] == [1, 1, 0, 1]
+
+
 # Packed requests
 
 SOUND = packed_requests([POLICY], [[(0, 1)], [(0, 2)]])
