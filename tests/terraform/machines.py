@@ -7,7 +7,7 @@ usage: machines.py WORK-FOLDER USER-DATA-FOLDER [MACHINE...]      (root; downloa
 For each machine: its packages are there by these names; cloud-init's schema accepts the file; cloud-init itself carries it
 out, by the script that starts it in a container, and carries it out again with the same result; the secrets are received;
 what the machine is for is set up, twice, with the same result. PostgreSQL runs, Docker is stood in for by a
-recorder of its arguments, MongoDB and k6 are not had.
+recorder of its arguments, MongoDB and k6 are not had. To one of them `tofu apply` delivers over SSH ($TOFU, or tofu).
 
 Everything after the download happens in namespaces of its own (mounts, network, processes, host name): neither the
 firewall nor a kernel setting of the machine that this runs on is touched. Leaves out: boot, systemd, the network's set-up.
@@ -40,7 +40,8 @@ exec 9>/tmp/trace; BASH_XTRACEFD=9; set -x
 fails() { if "$@"; then echo "should have failed: $*" >&2; exit 1; fi; }
 """
 
-TOOLS = {"mongo": ["gpg-agent"], "load": ["gpg-agent"]}  # of the test: it signs packages
+# What a real machine has, or the test needs: packages to be signed.
+TOOLS = {"mongo": ["gpg-agent"], "load": ["gpg-agent"], "web-1": ["sudo"]}
 
 
 class Failed(Exception):
@@ -315,6 +316,79 @@ cat /tmp/asked""")
     check(lines == [build, start, build, start, build, start + " --force-recreate"], f"asked of Docker:\n{asked}")
 
 
+WRAPPER = """
+variable "secrets" {
+  type      = map(string)
+  ephemeral = true
+}
+variable "revision" {
+  type = number
+}
+module "deliver" {
+  source           = "../../deploy/terraform/modules/deliver"
+  name             = "web-1"
+  machine          = "5111"
+  address          = "10.0.0.111"
+  user             = "debian"
+  user_data        = file("user-data")
+  source_ref       = "HEAD"
+  secrets          = var.secrets
+  secrets_revision = var.revision
+}
+"""
+
+
+def deliver(machine):
+    """modules/deliver for real: `tofu apply` brings source, files and secrets over SSH, as the user with sudo; a second one
+    has nothing to do; a revision brings another password; no password is in the state or on the way."""
+    work = os.path.join(os.path.dirname(os.path.dirname(machine.folder)), "deliver")
+    shutil.rmtree(work, ignore_errors=True)
+    os.makedirs(work)
+    for name, text in (("main.tf", WRAPPER), ("user-data", machine.text)):
+        write(work, "/" + name, text)
+    call(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", work + "/key"])
+    write(machine.root, "/usr/local/sbin/systemctl", RECORDER, 0o755)
+    write(machine.root, "/run/cloud-init/result.json", '{"v1": {"errors": []}}')
+    with open(work + "/key.pub", encoding="ascii") as file:
+        write(machine.root, "/home/debian/.ssh/authorized_keys", file.read())
+    script = f"""
+set -eu
+root={shlex.quote(machine.root)}; cd {shlex.quote(work)}
+mount -t proc proc "$root/proc"; mkdir -p "$root/run/vm" "$root/run/sshd"
+mount --bind "$root/run/vm" "$root/proc/sys/vm"
+mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts"
+ip link set lo up; ip addr add 10.0.0.111/32 dev lo
+chroot "$root" chown -R debian:debian /home/debian/.ssh
+chroot "$root" rm -rf /etc/sluice/secrets /opt/sluice/source.tar.gz /tmp/asked
+chroot "$root" /usr/sbin/sshd -o PidFile=none
+mount -t proc proc /proc
+eval "$(ssh-agent -s)" >/dev/null; ssh-add -q key
+export CHECKPOINT_DISABLE=1 TF_IN_AUTOMATION=1; unset TF_CLI_CONFIG_FILE
+secret() {{ TF_VAR_secrets="{{redis_password = \\"$1\\", pgpass = \\"10.0.0.200:5432:urldb:sluice:$1\\"}}"; export TF_VAR_secrets; }}
+tofu={shlex.quote(os.environ.get("TOFU") or shutil.which("tofu") or "tofu")}
+$tofu init -no-color >/dev/null
+secret first-password-of-the-test; export TF_VAR_revision=1
+$tofu plan -no-color -out=plan; $tofu show -json plan; mkdir files; cd files; python3 -m zipfile -e ../plan .; find . -type f -exec cat {{}} +; cd ..
+$tofu apply -no-color -auto-approve
+$tofu plan -no-color -detailed-exitcode >/dev/null
+secret second-password-of-the-test; export TF_VAR_revision=2
+$tofu apply -no-color -auto-approve
+"""
+    told = call(["unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "sh", "-c", script])
+    with open(work + "/terraform.tfstate", encoding="utf-8") as file:
+        check("-of-the-test" not in file.read() + told, "a password is in the state or was printed")
+    secrets = machine.root + "/etc/sluice/secrets"
+    check(read(secrets, "/redis_password") == "second-password-of-the-test\n", "the second password has not arrived")
+    check(read(secrets, "/redis_password.previous") == "first-password-of-the-test\n", "the first password was not there")
+    check(os.stat(secrets + "/pgpass").st_uid == 10001, "the secret is not its reader's")
+    names = call(["tar", "-tzf", machine.root + "/opt/sluice/source.tar.gz"]).splitlines()
+    check("meson.build" in names and "version" in names, f"the source is not complete: {len(names)} files")
+    left = [path for path in ("/tmp/sluice-source.tar.gz", "/tmp/sluice-user-data.yaml", "/home/debian/.sluice-deliver")
+            if os.path.exists(machine.root + path)]
+    check(not left, f"left behind: {left}")
+    check(read(machine.root, "/tmp/asked").count("systemctl restart sluice-setup.service") == 2, "the service was not started")
+
+
 def apt_source(machine):
     """add-apt-source believes the named key and no other, and changes nothing the second time."""
     machine.alone("""
@@ -339,7 +413,7 @@ rm /etc/apt/sources.list.d/test.list
 """)
 
 
-PURPOSE = {"lb": [lb], "postgres": [postgres], "web-1": [docker], "redis": [docker], "mongo": [apt_source], "load": [apt_source]}
+PURPOSE = {"lb": [lb], "postgres": [postgres], "web-1": [docker, deliver], "redis": [docker], "mongo": [apt_source], "load": [apt_source]}
 
 
 def prove(machine):
