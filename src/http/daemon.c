@@ -214,9 +214,14 @@ struct http_daemon *http_open(uv_loop_t *loop, const struct http_config *config,
 	uv_idle_init(loop, &daemon->pending);
 	daemon->poll.data = daemon->pending.data = daemon;
 	daemon->handles_open = 2;
+	return daemon;
+}
+
+void http_serve(struct http_daemon *daemon)
+{
+	daemon->serving = true;
 	uv_poll_start(&daemon->poll, UV_READABLE, on_poll);
 	run(daemon); /* the library puts the listening socket into its set only now */
-	return daemon;
 }
 
 /* A socket of ours is never closed behind the library's back: it sees the end of the stream and cleans up. */
@@ -274,6 +279,8 @@ void http_tend(struct http_daemon *daemon, uint64_t now_us)
 	uint64_t fresh_us = daemon->config.request_timeout_us;
 	uint64_t kept_us = daemon->config.idle_timeout_us + daemon->config.request_timeout_us;
 
+	if (!daemon->serving)
+		return;
 	while (daemon->fresh != NULL && now_us - daemon->fresh->waiting_since_us >= fresh_us) {
 		count(&daemon->config.stats->timed_out);
 		hang_up(daemon, daemon->fresh);

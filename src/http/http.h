@@ -145,6 +145,9 @@ struct http_config {
 struct http_daemon *http_open(uv_loop_t *loop, const struct http_config *config, const struct http_handler *handler,
                               void *context);
 
+/** Begins to accept. Once; until then whoever connects waits. */
+void http_serve(struct http_daemon *daemon);
+
 /** Stops accepting; answers from now on end their connections; idle connections are closed. */
 void http_drain(struct http_daemon *daemon);
 

@@ -30,6 +30,7 @@ struct http_daemon {
 	size_t waiting;    /* of these, who wait for an operation of the handler */
 	size_t parked;     /* of the waiting, who were not taken out of the library's hands: see park() */
 	uint64_t progress; /* counts what the library does for us; when it stands still, so does the library */
+	bool serving;      /* http_serve() was called: until then whoever connects waits in the system's queue */
 	bool draining;
 	/* Peers that owe us a request, longest waiting first: those that never sent one, and those that
 	 * are kept alive after one. Two queues, since the second may wait longer. */

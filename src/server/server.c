@@ -347,7 +347,11 @@ int server_run(const struct server_options *options)
 	}
 	if (!start_workers(&server))
 		return 1; /* some threads may run; the system takes back what they hold */
+	/* Who asks before the store is there would be let pass by a server that knows of nobody's requests yet. So they
+	 * wait: a server that starts anew among others must not hand the limit out once more. */
 	limiter_wait(&server.limiter);
+	for (size_t i = 0; i < server.threads; i++)
+		worker_serve(server.workers[i]);
 	announce(&server);
 	wait_for_signals(&server, &signals);
 	stop_workers(&server);

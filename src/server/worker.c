@@ -19,7 +19,7 @@ struct worker {
 	uv_timer_t tick;
 	struct http_daemon *http;
 	pthread_t thread;
-	struct letter stop;
+	struct letter serve, stop;
 	uint64_t stop_at_us; /* 0: serving */
 	size_t cut_off;
 };
@@ -60,6 +60,13 @@ static void on_tick(uv_timer_t *tick)
 		worker->cut_off = http_in_flight(worker->http);
 		finish(worker);
 	}
+}
+
+static void on_serve(struct letter *letter)
+{
+	struct worker *worker = (struct worker *)((char *)letter - offsetof(struct worker, serve));
+
+	http_serve(worker->http);
 }
 
 static void on_stop(struct letter *letter)
@@ -124,6 +131,7 @@ struct worker *worker_start(const struct worker_config *config)
 	if (worker == NULL)
 		return NULL;
 	worker->config = *config;
+	worker->serve.deliver = on_serve;
 	worker->stop.deliver = on_stop;
 	worker->app = (struct app_worker){ .app = config->app,
 		                           .index = config->index,
@@ -151,6 +159,11 @@ int worker_set_limits(struct worker *worker, struct limits *limits)
 	*new = (struct new_limits){ .letter.deliver = on_limits, .worker = worker, .limits = limits };
 	mailbox_post(&worker->mailbox, &new->letter);
 	return 0;
+}
+
+void worker_serve(struct worker *worker)
+{
+	mailbox_post(&worker->mailbox, &worker->serve);
 }
 
 void worker_stop(struct worker *worker)

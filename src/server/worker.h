@@ -20,8 +20,11 @@ struct worker_config {
 	uint64_t shutdown_timeout_us;
 };
 
-/** Starts the thread; it serves when this returns. @return NULL with errno set. */
+/** Starts the thread, which begins to reach for the stores. @return NULL with errno set. */
 struct worker *worker_start(const struct worker_config *config);
+
+/** From now on it accepts connections. Any thread, once. */
+void worker_serve(struct worker *worker);
 
 /** Puts other limits in force for requests that begin from now on. @param limits  the worker takes over one hold.
  *  @return 0 or -ENOMEM (the hold is dropped). Any thread. */

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several servers, one limit: states in a Redis."""
+import concurrent.futures
+import time
+
 import pytest
 
+from support.redis import free_port
 from support.waiting import wait_until
+from support.wire import Wire, build
 
 
 @pytest.fixture
@@ -57,6 +62,38 @@ def test_a_server_starts_without_redis_and_finds_it_later(start, start_redis, re
     wait_until(lambda: server.get("/readyz").body == b"ready\n", what="the server to use Redis")
     assert server.get("/", source="127.0.0.3").status == 200
     assert redis.ask("EXISTS", "rate_limit:per-client:{127.0.0.3}")
+
+
+def test_who_asks_a_server_that_starts_waits_for_redis(start, redis):
+    """For a second at most. A server that knows of nobody's requests yet would let the limit pass once more."""
+    first = start(arguments=with_limiter(redis.url))
+    assert statuses([first], 10) == [200] * 10
+    for _ in range(10):
+        address, begun = ("127.0.0.1", free_port()), time.monotonic()
+
+        def ask(address=address):
+            with wait_until(lambda: connected(address), what="the second server to listen") as wire:
+                wire.send(build("GET", "/", [("Connection", "close")]))
+                redis.go_on()
+                sent = time.monotonic()
+                return sent, wire.read_answer().status
+
+        redis.pause()
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(ask)
+            server = start(arguments=with_limiter(redis.url), listen="%s:%d" % address)
+            sent, status = asked.result()
+        if sent - begun < 0.5:
+            assert status == 429 and server.wait_for_log(1)[0]["decision"] == "denied"
+            return
+    raise AssertionError("ten times this machine took longer than half a second to start a server")
+
+
+def connected(address):
+    try:
+        return Wire(address)
+    except ConnectionRefusedError:
+        return None
 
 
 def test_servers_are_counted_while_they_live(start, redis):
