@@ -80,4 +80,4 @@ install: build ## install below PREFIX (default /usr/local); DESTDIR is honoured
 	@scripts/install $(BUILD) $(PREFIX)
 
 clean: ## remove the build folders
-	rm -rf build build-asan build-tsan build-fuzz build-stores
+	rm -rf build build-asan build-tsan build-fuzz build-terraform build-stores
