@@ -194,9 +194,13 @@ int arguments_read(struct arguments *out, struct arguments_memo *memo, unsigned 
                    size_t n, size_t *used, struct why *why)
 {
 	const struct word *burst = NULL;
+	enum sluice_algorithm algorithm;
 	int found = 1;
 
-	if (n < 3)
+	/* Too few are often one word too many, after the last policy: then that word is what to name. */
+	if (n > 0 && n < POLICY_WORDS && read_algorithm(&words[0], &algorithm, why) != 0)
+		return -1;
+	if (n < POLICY_WORDS)
 		return why_set(why, "a policy is algorithm, limit and window: %s is missing",
 		               n == 0   ? "algorithm"
 		               : n == 1 ? "limit"

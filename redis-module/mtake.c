@@ -140,10 +140,15 @@ static int check_together(const struct batch *batch, struct why *why)
 {
 	for (size_t i = 0; i < batch->n; i++) {
 		size_t n = batch->takes[i].together;
+		size_t distinct = n > 1 ? names_distinct(batch->names + i, n) : n;
+		char quoted[WHY_QUOTED_MAX];
+		struct word again;
 
-		if (n > 1 && names_distinct(batch->names + i, n) < n)
-			return why_set(why, "key %zu comes twice in one request; give each key once",
-			               i + names_distinct(batch->names + i, n));
+		if (distinct == n)
+			continue;
+		module_words(&again, batch->names + i + distinct, 1);
+		return why_set(why, "key %s comes twice in one request; give each key once",
+		               word_quote(&again, quoted));
 	}
 	return 0;
 }
@@ -158,8 +163,8 @@ static int read_policies(struct batch *batch, const struct word *words, size_t n
 		size_t used;
 
 		if (policies == batch->n)
-			return why_set(why, "%s stands after the policies of all %zu keys", word_quote(words, quoted),
-			               batch->n);
+			return why_set(why, "%s stands after a policy for each key (numkeys is %zu)",
+			               word_quote(words, quoted), batch->n);
 		if (arguments_read(&arguments, &module.memo, ARGUMENT_COST, words, n, &used, why) != 0)
 			return -1;
 		batch->policies[policies] = arguments.policy;

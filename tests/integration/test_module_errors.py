@@ -245,6 +245,15 @@ def test_a_key_that_comes_twice_in_one_request(store):
         assert refusal(store, "SLUICE.MTAKE", *words).startswith("ERR key"), words
 
 
+@pytest.mark.parametrize("words, said", [
+    (["ALL", 3, "l", "k", "k", *WORDS], 'key "k" comes twice in one request'),
+    (["EACH", 1, "k", *WORDS, *WORDS], '"sliding-log" stands after a policy for each key (numkeys is 1)'),
+    (["EACH", 2, "k", "l", *WORDS, "PEEK"], 'not "PEEK"'),
+    (["ALL", 3, "k", "l", *WORDS], 'not "10"')], ids=str)
+def test_what_is_wrong_with_a_batch_is_quoted(store, words, said):
+    assert said in refusal(store, "SLUICE.MTAKE", *words)
+
+
 def test_the_costs_of_one_command_are_bounded(store):
     """Together they lay down no more than one take may, so that one command keeps the server no longer."""
     half, most = ["sliding-log", 16777216, "1d", "COST", 8388608], ["sliding-log", 16777216, "1d", "COST", 8388609]
