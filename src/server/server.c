@@ -255,9 +255,9 @@ static void read_anew(struct server *server)
 	}
 	name = changed_form(server->limits, config);
 	if (name != NULL)
-		log_error("reload: limit %s: its algorithm, or a window across 35 minutes, can't change while the "
-		          "server runs; give the "
-		          "limit a new name, or restart; nothing was changed",
+		log_error("reload: limit %s: its algorithm, or the window of its sliding-log across a multiple of "
+		          "35 min 47 s, can't change while the server runs; give the limit a new name, or restart; "
+		          "nothing was changed",
 		          name);
 	else
 		put_in_force(server, config);

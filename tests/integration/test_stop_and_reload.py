@@ -48,6 +48,17 @@ def test_a_limit_keeps_its_algorithm_while_the_server_runs(start, before, after)
     assert server.get("/").status == 429
 
 
+@pytest.mark.parametrize("before, after, kept", [("30m", "40m", False), ("1h", "2h", False), ("1h", "65m", True), ("1m", "35m", True)])
+def test_the_window_of_a_sliding_log_moves_within_a_step(start, before, after, kept):
+    """Each 35 min 47 s of window (2^31 us) keep time in steps of one microsecond more, and steps can't change under entries."""
+    config = LIMITS.format(algorithm="sliding-log", limit=5)
+    server = start(config=config.replace("60s", before))
+    server.config_path.write_text(config.replace("60s", after))
+    said = server.hang_up()
+    assert ("limit in force" in said, "across a multiple of 35 min 47 s" in said) == (kept, not kept)
+
+
+
 def test_a_limit_may_change_its_figures(start):
     server = start(config=LIMITS.format(algorithm="sliding-log", limit=5), threads=2)
     assert [server.get("/").status for _ in range(7)] == [200] * 5 + [429] * 2
