@@ -45,6 +45,19 @@ static bool last_was_ours(const struct line *line)
 	return begins(line, name, "sluice.") || begins(line, name, "cl.throttle");
 }
 
+/* A command of ours that the server has looked up and put aside: CLIENT PAUSE, a FAILOVER. Ours block for no other
+ * reason. */
+static bool is_held_up(const struct line *line)
+{
+	const char *flags = value_of(line, " flags="), *end = line->at + line->len;
+
+	for (; flags != NULL && flags < end && *flags != ' '; flags++) {
+		if (*flags == 'b')
+			return last_was_ours(line);
+	}
+	return false;
+}
+
 static void close_connection(RedisModuleCtx *ctx, const struct line *line)
 {
 	char id[ID_MAX];
@@ -75,7 +88,7 @@ static bool remembers_commands(RedisModuleCtx *ctx)
 	return !valkey;
 }
 
-/* Goes through the lines. @return how many connections have commands queued, or were closed. */
+/* Goes through the lines. @return on how many connections commands wait, or how many were closed. */
 static unsigned each_connection(RedisModuleCtx *ctx, bool close)
 {
 	RedisModuleCallReply *reply = redis.Call(ctx, "CLIENT", "c", "LIST");
@@ -89,7 +102,7 @@ static unsigned each_connection(RedisModuleCtx *ctx, bool close)
 
 		if (close && last_was_ours(&line))
 			close_connection(ctx, &line);
-		found += close ? last_was_ours(&line) : has_queued(&line);
+		found += close ? last_was_ours(&line) : has_queued(&line) || is_held_up(&line);
 		left -= line.len + (end != NULL);
 		at = end != NULL ? end + 1 : NULL;
 	}
@@ -103,10 +116,10 @@ int unload_prepare(RedisModuleCtx *ctx)
 	unsigned closed;
 
 	if (each_connection(ctx, false) > 0) {
-		redis.Log(ctx, "warning",
-		          "not unloaded: commands wait in a transaction of a client (CLIENT LIST: multi=), and the "
-		          "server "
-		          "would not survive it if they are ours; try again");
+		redis.Log(
+			ctx, "warning",
+			"not unloaded: commands wait in a transaction of a client (CLIENT LIST: multi=) or are held up "
+			"(flags=b), and the server would not survive it if they are ours; try again");
 		return REDIS_ERR;
 	}
 	closed = remembers_commands(ctx) ? each_connection(ctx, true) : 0;

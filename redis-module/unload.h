@@ -11,8 +11,9 @@
 /** Sees to it that nobody is left who would use what goes.
  *
  *  Commands that are queued in a transaction are carried out by their address (redis/redis issue 4826): while there are
- *  any, whosever they are, the module stays. And Redis 8 takes the last command of a connection once more when the next
- *  has the same name: connections whose last command was ours are closed.
+ *  any, whosever they are, the module stays; so it does while commands of ours are held up (CLIENT PAUSE), which Redis
+ *  7.2 and later and Valkey have looked up by then. And Redis 8 takes the last command of a connection once more when
+ *  the next has the same name: connections whose last command was ours are closed.
  *
  *  @return REDIS_OK, or REDIS_ERR after logging why the module stays. */
 int unload_prepare(RedisModuleCtx *ctx);

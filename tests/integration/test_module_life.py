@@ -161,6 +161,23 @@ def test_not_unloaded_while_its_commands_wait_in_a_transaction(store):
     assert not commands(store)
 
 
+@pytest.mark.skipif(server_version() < (6, 2), reason="CLIENT PAUSE holds up the operator as well")
+def test_not_unloaded_while_its_commands_are_held_up(store):
+    """By CLIENT PAUSE, or while a FAILOVER is on its way. The server looks a command up before it is held up, and newer ones
+    don't look again."""
+    with store.client() as client, store.client() as operator:
+        assert operator.ask("CLIENT", "PAUSE", 600000, "WRITE") == "OK"
+        client.send(command("SLUICE.TAKE", "k", *TEN.words()))
+        wait_until(lambda: any(" flags=b " in line and " cmd=sluice.take " in line
+                               for line in operator.ask("CLIENT", "LIST").splitlines()), what="the take to be held up")
+        with pytest.raises(RedisError, match="unload"):
+            operator.ask("MODULE", "UNLOAD", "sluice")
+        assert "held up" in store.log()
+        assert operator.ask("CLIENT", "UNPAUSE") == "OK"
+        assert client.read()[:3] == [1, 10, 9]
+        assert operator.ask("MODULE", "UNLOAD", "sluice") == "OK"
+
+
 # INFO
 
 
