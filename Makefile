@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test deb deb-test stores soak terraform bench lint format asan tsan fuzz install clean docs
+.PHONY: help deps build run test deb deb-test docker docker-test stores soak terraform bench lint format asan tsan fuzz install clean docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -32,6 +32,13 @@ deb: ## Debian packages: build/deb/*.deb
 deb-test: deb ## install them on a bare Debian in a chroot, use, upgrade, remove, purge (root; asks a Debian mirror)
 	@scripts/deps deb-test
 	@SLUICE_TEST_DEB=$(CURDIR)/build/deb $(PYTHON) -m pytest -q -p no:cacheprovider tests/package
+
+docker: ## the images sluice, sluice:scratch and sluice-redis (needs Docker and a registry)
+	@scripts/docker
+
+docker-test: ## build the images on bases made here, bring the plant up in Docker, kill, look (root; asks a Debian mirror)
+	@scripts/deps docker
+	@SLUICE_BUILD=$(BUILD) $(PYTHON) -m pytest -q -rP -p no:cacheprovider tests/docker
 
 stores: build ## fetch other versions of Redis and Valkey, and test script and module on each
 	@scripts/deps test

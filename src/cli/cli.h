@@ -10,5 +10,6 @@ int cli_serve(int argc, char **argv);
 int cli_check_config(int argc, char **argv);
 int cli_inspect(int argc, char **argv); /* also "reset" */
 int cli_links(int argc, char **argv);
+int cli_healthcheck(int argc, char **argv);
 
 #endif

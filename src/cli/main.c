@@ -17,6 +17,7 @@ static const char usage[] =
 	"  sluice check-config FILE\n"
 	"  sluice inspect KEY | reset KEY [--config FILE] [--limiter URL]\n"
 	"  sluice links import|export FILE [--links URL] [--format csv|jsonl|urls]\n"
+	"  sluice healthcheck [URL]\n"
 	"  sluice --version | --help\n"
 	"\n"
 	"`sluice serve` alone needs nothing else: it limits in this process, keeps links in sluice.db, and listens on\n"
@@ -28,7 +29,7 @@ static const struct {
 } commands[] = {
 	{ "serve", cli_serve },     { "check-config", cli_check_config },
 	{ "inspect", cli_inspect }, { "reset", cli_inspect },
-	{ "links", cli_links },
+	{ "links", cli_links },     { "healthcheck", cli_healthcheck },
 };
 
 static int unknown_command(const char *name)

@@ -10,7 +10,7 @@ import pytest
 
 from support.server import READY, binary, clean_environment, run
 
-COMMANDS = ["serve", "check-config", "inspect", "reset", "links"]
+COMMANDS = ["serve", "check-config", "inspect", "reset", "links", "healthcheck"]
 
 
 def test_help(tmp_path):
@@ -19,11 +19,11 @@ def test_help(tmp_path):
     for command in COMMANDS:
         assert f"sluice {command}" in done.stdout or f"| {command} " in done.stdout, command
     assert run("-h", cwd=tmp_path).stdout == run("help", cwd=tmp_path).stdout == done.stdout
-    for command in ["serve", "check-config", "links"]:
+    for command in ["serve", "check-config", "links", "healthcheck"]:
         assert run("help", command, cwd=tmp_path).stdout == run(command, "--help", cwd=tmp_path).stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "check-config", "links"])
+@pytest.mark.parametrize("command", ["serve", "check-config", "links", "healthcheck"])
 def test_help_of_a_command(tmp_path, command):
     done = run(command, "--help", cwd=tmp_path)
     assert done.returncode == 0
@@ -62,6 +62,10 @@ def test_version(tmp_path):
     (["links", "frobnicate", "x"], "frobnicate"),
     (["links", "import"], "FILE is missing"),
     (["inspect"], "inspect"),
+    (["healthcheck", "http://127.0.0.1:1/healthz", "x"], "usage: sluice healthcheck [URL]"),
+    (["healthcheck", "https://127.0.0.1/"], 'sluice healthcheck: URL: "https://127.0.0.1/": it begins with http://'),
+    (["healthcheck", "--frobnicate"], "it begins with http://"),
+    (["healthcheck", ""], "it begins with http://"),
 ])
 def test_what_is_asked_wrongly_ends_with_2_and_a_reason(tmp_path, arguments, says):
     done = run(*arguments, cwd=tmp_path)

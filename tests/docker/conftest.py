@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine with every image in it, and the plant that compose.yaml makes of them."""
+import os
+import pathlib
+import sys
+
+import pytest
+
+TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(TESTS / "integration"), str(TESTS / "topology")]
+
+from engine import Engine  # noqa: E402
+from plant_of_compose import Plant  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def engine():
+    made = Engine(pathlib.Path(os.environ["SLUICE_BUILD"]).resolve() / "docker")
+    try:
+        made.make_bases()
+        version = ["--build-arg", "VERSION=1.2.3-4-g5678"]
+        made.build("sluice", "sluice", arguments=version)
+        made.build("sluice:scratch", "sluice-scratch", arguments=version)
+        made.build("sluice-redis", "redis", arguments=version)
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def plant(engine):
+    """compose.yaml, up, and nothing else done."""
+    made = Plant(engine)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.destroy()

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The images of deploy/docker and the plant of deploy/compose, built and run. Bases are stand-ins (engine.py)."""
+import collections
+import concurrent.futures
+import json
+import re
+
+import pytest
+
+from support.waiting import wait_until
+
+WEB = ["web-1", "web-2"]
+RUNNING = [*WEB, "redis", "postgres", "lb"]
+UIDS = {"web-1": 10001, "web-2": 10001, "redis": 999, "postgres": 999, "lb": 101}
+
+
+def size_mb(engine, image):
+    return json.loads(engine.docker("inspect", image))[0]["Size"] / 1e6
+
+
+# The images
+
+def test_sizes(engine, record_testsuite_property):
+    base, debian, scratch = (size_mb(engine, name) for name in ("debian:12-slim", "sluice", "sluice:scratch"))
+    print(f"measured: sluice {debian:.1f} MB, {debian - base:.1f} over its base; sluice-scratch {scratch:.1f} MB")
+    assert debian - base < 40
+    assert scratch < 40
+
+
+@pytest.mark.parametrize("image", ["sluice", "sluice:scratch", "sluice-redis"])
+def test_what_an_image_says_of_itself(engine, image):
+    config = json.loads(engine.docker("inspect", image))[0]["Config"]
+    assert config["Labels"]["org.opencontainers.image.version"] == "1.2.3-4-g5678"
+    assert config["User"] == ("999:999" if image == "sluice-redis" else "10001:10001")
+    assert config["StopSignal"] == "SIGTERM" and config["Healthcheck"]["Test"]
+
+
+@pytest.mark.parametrize("image", ["sluice", "sluice:scratch"])
+def test_one_alone_with_nothing_but_its_volume(engine, image):
+    """Read-only, no capability, not root: it serves, is found healthy, writes only to its volume, and ends on SIGTERM as
+    process 1. Its links are there again."""
+    name = "alone"
+    start = ["run", "-d", "--name", name, "--read-only", "--cap-drop", "ALL", "-v", "alone-links:/var/lib/sluice", image]
+    engine.docker(*start)
+    try:
+        wait_until(lambda: "healthy" == json.loads(engine.docker("inspect", name))[0]["State"]["Health"]["Status"],
+                   limit_s=60, what=f"{image} to be healthy")
+        status = process_status(engine, name)
+        assert status["Uid"].split() == ["10001"] * 4 and int(status["CapEff"], 16) == 0
+        assert not engine.docker("diff", name).strip()
+        engine.docker("exec", name, "sluice", "healthcheck", "http://127.0.0.1:5000/readyz")
+        missing = engine.run("docker", "exec", name, "sluice", "healthcheck", "http://127.0.0.1:5000/nothere")
+        assert missing.returncode == 1 and "404" in missing.stderr
+        engine.docker("stop", "--time", "20", name)
+        state = json.loads(engine.docker("inspect", name))[0]["State"]
+        assert state["ExitCode"] == 0 and not state["OOMKilled"]
+    finally:
+        engine.docker("rm", "-f", name)
+        engine.docker("volume", "rm", "alone-links")
+
+
+def process_status(engine, name):
+    """/proc/PID/status of a container's first process, looked up within the engine's processes."""
+    pid = json.loads(engine.docker("inspect", name))[0]["State"]["Pid"]
+    init = engine.run("pgrep", "-P", str(engine.process.pid)).stdout.split()[0]
+    text = engine.run("nsenter", f"--pid=/proc/{init}/ns/pid", f"--mount=/proc/{init}/ns/mnt", "cat",
+                      f"/proc/{pid}/status").stdout
+    return dict(line.split(":", 1) for line in text.splitlines())
+
+
+# The plant
+
+def test_up_and_nothing_else(plant):
+    for service in RUNNING:
+        assert plant.healthy(service), service
+    assert plant.inspect("make-passwords")["State"]["ExitCode"] == 0
+
+
+def test_only_the_load_balancer_is_published(plant):
+    for service in RUNNING:
+        published = {port for port, at in plant.inspect(service)["NetworkSettings"]["Ports"].items() if at}
+        assert published == ({"80/tcp"} if service == "lb" else set()), service
+
+
+def test_ten_of_many_pass_over_both_servers(plant):
+    before = {web: plant.logs(web).count('"GET /" ') for web in WEB}
+    client = plant.newcomer()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: plant.ask("GET", "/", client=client), range(60)))
+    statuses = collections.Counter(status for status, _, _ in answers)
+    assert statuses == {200: 10, 429: 50}
+    assert all(int(fields["Retry-After"]) >= 1 for status, fields, _ in answers if status == 429)
+    for web in WEB:
+        wait_until(lambda web=web: plant.logs(web).count('"GET /" ') - before[web] >= 10, what=f"requests in {web}'s log")
+    assert plant.ask("GET", "/")[0] == 200  # another client has a quota of its own
+
+
+def test_the_module_decides(plant):
+    for web in WEB:
+        assert re.search(r"its module \S+ decides", plant.logs(web)), web
+
+
+@pytest.mark.parametrize("service", RUNNING)
+def test_no_root_no_capability_no_write(plant, service):
+    status = process_status(plant.engine, plant.name(service))
+    assert status["Uid"].split() == [str(UIDS[service])] * 4
+    assert int(status["CapEff"], 16) == 0 and status["NoNewPrivs"].strip() == "1"
+    host = plant.inspect(service)["HostConfig"]
+    assert host["ReadonlyRootfs"] and host["Memory"] > 0 and host["NanoCpus"] > 0 and host["PidsLimit"] > 0
+    assert plant.inspect(service)["GraphDriver"]["Name"] == "overlay2"
+    changed = {line.split()[1] for line in plant.engine.docker("diff", plant.name(service)).splitlines()}
+    mounts = [mount["Destination"] for mount in plant.inspect(service)["Mounts"]] + list(host.get("Tmpfs") or {})
+    # where a volume is mounted, its folder is made: that is all
+    assert all(any(mount.startswith(path) for mount in mounts) for path in changed), changed
+
+
+def test_no_password_is_seen(plant):
+    """Not in what docker tells of a container, nor in its command, environment or log."""
+    secrets = {plant.exec("redis", "cat", "/run/secrets/redis_auth").split()[1],
+               plant.exec("postgres", "cat", "/run/secrets/postgres_password").strip()}
+    assert len(secrets) == 2 and all(len(secret) >= 48 for secret in secrets)
+    for service in [*RUNNING, "make-passwords"]:
+        seen = json.dumps(plant.inspect(service)) + plant.logs(service)
+        assert not any(secret in seen for secret in secrets), service
+
+
+def test_stores_are_closed(plant):
+    done = plant.engine.run("docker", "exec", plant.name("redis"), "redis-cli", "get", "x")
+    assert "NOAUTH" in done.stdout + done.stderr
+    done = plant.engine.run("docker", "exec", plant.name("web-1"), "sh", "-c", "getent hosts redis && getent hosts lb")
+    assert done.returncode == 0, done.stderr
+    done = plant.engine.run("docker", "exec", plant.name("lb"), "sh", "-c", "getent hosts redis || getent hosts postgres")
+    assert done.returncode != 0, done.stdout
+    done = plant.engine.run("docker", "exec", plant.name("postgres"), "psql", "-h", "127.0.0.1", "-U", "postgres", "-c", "SELECT 1")
+    assert done.returncode != 0 and "no pg_hba.conf entry" in done.stderr
+
+
+def test_logs_and_metrics(plant):
+    client = plant.newcomer()
+    assert plant.ask("GET", "/looked-for", client=client)[0] == 404
+    wait_until(lambda: re.search(rf' {client} "GET /looked-for HTTP/1.1" 404 .* upstream="172\.30\.213\.11[12]:5000" "404"',
+                                 plant.logs("lb")), what="the line in nginx's log")
+    wait_until(lambda: any(f'{client} "GET /looked-for" 404' in plant.logs(web) for web in WEB), what="the line of sluice")
+    metrics = plant.exec("lb", "curl", "-s", "http://172.30.213.111:5000/metrics")
+    assert re.search(r"^sluice_limiter_up 1$", metrics, re.MULTILINE)
+    assert re.search(r"^sluice_limiter_servers 2$", metrics, re.MULTILINE)
+    assert plant.ask("GET", "/metrics")[0] == 404
+
+
+@pytest.mark.parametrize("service", RUNNING)
+def test_a_killed_container_comes_back(plant, service):
+    code = plant.shorten(f"https://example.com/before/{service}")
+    before = plant.inspect(service)["RestartCount"]
+    init = plant.engine.run("pgrep", "-P", str(plant.engine.process.pid)).stdout.split()[0]
+    plant.engine.run("nsenter", f"--pid=/proc/{init}/ns/pid", f"--mount=/proc/{init}/ns/mnt", "kill", "-KILL",
+                     str(plant.inspect(service)["State"]["Pid"]))
+    wait_until(lambda: plant.inspect(service)["RestartCount"] > before, what=f"{service} to be started again")
+    plant.wait_until_healthy(service)
+    for web in WEB:
+        plant.wait_until_healthy(web)
+    status, fields, _ = wait_until(lambda: (answer := plant.ask("GET", code))[0] == 302 and answer,
+                                   what="the link")
+    assert (status, fields["Location"]) == (302, f"https://example.com/before/{service}")
+
+
+def test_links_and_limits_survive_down_and_up(plant):
+    code = plant.shorten("https://example.com/survives")
+    assert plant.redis("set", "probe", "still here") == "OK"
+    plant.compose("down", "--timeout", "30")
+    plant.up()
+    status, fields, _ = plant.ask("GET", code)
+    assert (status, fields["Location"]) == (302, "https://example.com/survives")
+    assert plant.redis("get", "probe") == "still here"
+
+
+def test_another_password_is_refused_once_there_is_one(plant):
+    done = plant.engine.run("docker-compose", "-p", "plant", "run", "--rm", "make-passwords", cwd=plant.folder,
+                            env={"REDIS_PASSWORD": "another-one"})
+    assert done.returncode == 1 and "make-passwords: redis: the plant has another one already" in done.stdout + done.stderr
+    done = plant.engine.run("docker-compose", "-p", "plant", "run", "--rm", "make-passwords", cwd=plant.folder,
+                            env={"MONGO_PASSWORD": "it's"})
+    assert done.returncode == 1 and "letters, digits" in done.stdout + done.stderr
+
+
+def test_passwords_are_changed_as_the_manual_says(plant):
+    code = plant.shorten("https://example.com/changed")
+    for store in ("redis", "postgres"):
+        plant.compose("run", "--rm", "--entrypoint", "sh", "make-passwords", "-c", f"printf changed-{store} >/secrets/all/{store}")
+    plant.compose("exec", "-T", "postgres", "psql", "-U", "postgres", "-c", "ALTER ROLE sluice PASSWORD 'changed-postgres'")
+    plant.compose("up", "-d")
+    plant.compose("restart", "redis", "web-1", "web-2")
+    for service in ("redis", *WEB):
+        plant.wait_until_healthy(service)
+    assert plant.exec("redis", "cat", "/run/secrets/redis_auth") == "requirepass changed-redis\n"
+    wait_until(lambda: "\nsluice_limiter_up 1\n" in plant.exec("lb", "curl", "-s", "http://172.30.213.111:5000/metrics"),
+               what="the limiter to be reached with the new password")
+    assert plant.ask("GET", code)[0] == 302
+    assert plant.shorten("https://example.com/after") != code
