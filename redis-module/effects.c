@@ -13,8 +13,9 @@
  * which the server forks, or takes up where it left, which it can only do when it was being listened to before, or was
  * itself a replica. So it holds until the server forks or changes its role; to be on the safe side it is asked again in
  * each turn of the server's loop. In a Cluster, where slots are handed over by other ways, and in servers that do not
- * tell when a turn begins, it holds within one command only. So it does when the command comes from no connection: of
- * what another module calls the server may be told to tell nobody, whoever listens.
+ * tell when a turn begins, it holds within one command only. A command that comes from no connection says nothing: of
+ * what another module calls the server may be told to tell nobody, whoever listens; and it may be called in the middle
+ * of a command of ours, when a key expires that this one comes upon.
  */
 #include "redis-module/effects.h"
 
@@ -33,9 +34,8 @@ enum { STATE_ALGORITHM = 1, LOG_HEAD = 12, LOG_COUNT = 16, LOG_CAPACITY = 20, LO
 
 void effects_begin(void)
 {
-	if (!module.turns_known || module.unheard_once)
+	if (!module.turns_known)
 		module.hearing = HEARING_UNKNOWN;
-	module.unheard_once = false;
 }
 
 /* A long string may also hold the state of another algorithm, which took the place of a ring. */
@@ -66,11 +66,10 @@ static void listen_for(RedisModuleCtx *ctx, const RedisModuleString *freed, cons
 {
 	RedisModuleString *again;
 
-	if (module.hearing != HEARING_UNKNOWN)
+	if (module.hearing != HEARING_UNKNOWN || !from_connection(ctx))
 		return;
 	again = redis.CreateString(NULL, bytes, len);
 	module.hearing = again == freed ? UNHEARD : HEARD;
-	module.unheard_once = again == freed && !from_connection(ctx);
 	redis.FreeString(NULL, again);
 }
 

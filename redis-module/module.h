@@ -26,7 +26,6 @@ struct module {
 	/* Whether anybody must be told what changes: effects.c. */
 	bool turns_known; /* the server says when what is known may hold no longer */
 	enum hearing hearing;
-	bool unheard_once;              /* what is known holds within this command only */
 	bool set_pxat;                  /* SET knows PXAT */
 	RedisModuleString *zero, *pxat; /* words of replicated commands */
 };

@@ -235,6 +235,32 @@ def test_other_modules_that_take_are_no_sign_that_nobody_listens(start_store):
     assert len(contents(replica)) == 15
 
 
+def server_us(client):
+    seconds, microseconds = client.ask("TIME")
+    return int(seconds) * 1000000 + int(microseconds)
+
+
+@pytest.mark.parametrize("take", [["SLUICE.TAKE", "gone"], ["SLUICE.MTAKE", "EACH", 2, "other", "gone"],
+                                  ["SLUICE.MTAKE", "ALL", 2, "other", "gone"]])
+def test_another_module_that_takes_within_a_take(start_store, take):
+    """Because a key expires that the take comes upon, and without replicating what it does. That says nothing of the take."""
+    store, replica = start_store(arguments=["--loadmodule", caller_path()]), start_store(module=False)
+    follow(replica, store)
+    in_step(store, replica)
+    store.ask("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    with store.client() as client:
+        for i in range(3):
+            client.ask("SET", "gone", "", "PX", 1)
+            client.ask("CALLER.EXPIRED", "no", "SLUICE.TAKE", f"unheard:{i}", *TEN.words())
+            end_us = server_us(client) + 2000
+            wait_until(lambda: server_us(client) > end_us, what="the key to be over")  # noqa: B023
+            client.ask(*take, *TEN.words())
+            assert client.ask("EXISTS", f"unheard:{i}") == 1
+            client.ask("DEL", f"unheard:{i}")
+    in_step(store, replica)
+    assert_same(store, replica, at_least=1)
+
+
 def test_a_replica_that_becomes_the_master_between_two_takes_of_one_turn(start_store, master):
     """What is written to a replica stays there, as with any command; what is written to the master that it becomes does
     not."""
