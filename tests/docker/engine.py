@@ -127,6 +127,7 @@ class Engine:
         if left:
             self.docker("rm", "-f", "-v", *left)
         self.docker("volume", "prune", "-f")
+        self.docker("image", "prune", "-f", "--filter", "until=48h")  # of what was built before the last change
         self.docker("network", "prune", "-f")
 
     def run(self, *words, cwd=ROOT, env=None, limit_s=1200):
