@@ -13,9 +13,9 @@
  * which the server forks, or takes up where it left, which it can only do when it was being listened to before, or was
  * itself a replica. So it holds until the server forks or changes its role; to be on the safe side it is asked again in
  * each turn of the server's loop. In a Cluster, where slots are handed over by other ways, and in servers that do not
- * tell when a turn begins, it holds within one command only. A command that comes from no connection says nothing: of
- * what another module calls the server may be told to tell nobody, whoever listens; and it may be called in the middle
- * of a command of ours, when a key expires that this one comes upon.
+ * tell when a turn begins, it holds within one command only. What a command finds that comes from no connection holds
+ * for it alone: of what another module calls the server may be told to tell nobody, whoever listens; and it may be
+ * called in the middle of a command of ours, when a key expires that this one comes upon.
  */
 #include "redis-module/effects.h"
 
@@ -36,6 +36,7 @@ void effects_begin(void)
 {
 	if (!module.turns_known)
 		module.hearing = HEARING_UNKNOWN;
+	module.unheard_in = NULL;
 }
 
 /* A long string may also hold the state of another algorithm, which took the place of a ring. */
@@ -66,10 +67,15 @@ static void listen_for(RedisModuleCtx *ctx, const RedisModuleString *freed, cons
 {
 	RedisModuleString *again;
 
-	if (module.hearing != HEARING_UNKNOWN || !from_connection(ctx))
+	if (module.hearing != HEARING_UNKNOWN)
 		return;
 	again = redis.CreateString(NULL, bytes, len);
-	module.hearing = again == freed ? UNHEARD : HEARD;
+	if (again != freed)
+		module.hearing = HEARD;
+	else if (from_connection(ctx))
+		module.hearing = UNHEARD;
+	else
+		module.unheard_in = ctx;
 	redis.FreeString(NULL, again);
 }
 
@@ -117,7 +123,7 @@ static void send_set(const struct effect *effect, RedisModuleCtx *ctx, const str
 
 static void send(const struct effect *effect, RedisModuleCtx *ctx, const struct key *key)
 {
-	if (module.hearing == UNHEARD) {
+	if (module.hearing == UNHEARD || module.unheard_in == ctx) {
 		redis.ReplicateVerbatim(
 			ctx); /* goes nowhere; it counts as a change, for the times when the server saves */
 		return;

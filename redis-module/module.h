@@ -26,8 +26,9 @@ struct module {
 	/* Whether anybody must be told what changes: effects.c. */
 	bool turns_known; /* the server says when what is known may hold no longer */
 	enum hearing hearing;
-	bool set_pxat;                  /* SET knows PXAT */
-	RedisModuleString *zero, *pxat; /* words of replicated commands */
+	const RedisModuleCtx *unheard_in; /* a command to which nobody listens, which says no more than that */
+	bool set_pxat;                    /* SET knows PXAT */
+	RedisModuleString *zero, *pxat;   /* words of replicated commands */
 };
 
 /* Functions of commands have no context of ours: see api.h. */
