@@ -96,6 +96,14 @@ def protect_files(writable):
     os.chdir(os.getcwd())  # the folder as it is now, not as it was below the mount
 
 
+def is_refused():
+    """Whether this machine lets nobody make namespaces: not root, in a chroot, or in a container that forbids it."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if libc.unshare(CLONE_NEWNS) == 0 and libc.unshare(CLONE_NEWUSER) == 0 else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+
+
 def become_ordinary_user():
     """To itself no longer root, with the files of whom it was."""
     uid, gid = os.geteuid(), os.getegid()
