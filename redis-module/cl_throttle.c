@@ -12,7 +12,7 @@
 
 /* Decides on a copy of the state, which is small, as the key may hold a time of redis-cell in its place.
  * @return as key_take(). */
-static int decide(struct key *key, RedisModuleCtx *ctx, const struct throttle *throttle, struct throttle_answer *answer)
+static int decide(struct key *key, const struct throttle *throttle, struct throttle_answer *answer)
 {
 	uint8_t before[THROTTLE_STATE_LEN], state[THROTTLE_STATE_LEN];
 	uint64_t now_us = module_now_us();
@@ -24,7 +24,7 @@ static int decide(struct key *key, RedisModuleCtx *ctx, const struct throttle *t
 	if (throttle_decide(throttle, state, now_us, &decision, answer) != SLUICE_OK)
 		return KEY_MALFORMED;
 	if (memcmp(before, state, sizeof state) != 0)
-		key_put(key, ctx, &throttle->policy, state, sizeof state, now_us + decision.reset_after_us);
+		key_put(key, &throttle->policy, state, sizeof state, now_us + decision.reset_after_us);
 	return KEY_OK;
 }
 
@@ -56,7 +56,7 @@ int cl_throttle_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
 	key_open(&key, ctx, argv[1], REDIS_READ | REDIS_WRITE);
 	result = key_read(&key, REDIS_READ | REDIS_WRITE);
 	if (result == KEY_OK)
-		result = decide(&key, ctx, &throttle, &answer);
+		result = decide(&key, &throttle, &answer);
 	key_close(&key);
 	if (result != KEY_OK)
 		return module_refuse(ctx, result);

@@ -24,13 +24,10 @@
 #include "core/state.h"
 #include "redis-module/key.h"
 #include "redis-module/module.h"
+#include "redis-module/note.h"
 
-#define WHOLE_MAX 128 /* bytes; of a longer state only what changed is sent */
 #define VERSION_PXAT 0x060200
 #define VERSION_KNOWN 0x09ffff /* newer servers may have other ways: there it is asked for each command */
-
-enum { STATE_ALGORITHM = 1, LOG_HEAD = 12, LOG_COUNT = 16, LOG_CAPACITY = 20, LOG_RING = 24, LOG_ENTRY = 4 };
-#define LOG_LEFT_OUT (UINT32_C(1) << 31)
 
 void effects_begin(void)
 {
@@ -39,10 +36,11 @@ void effects_begin(void)
 	module.unheard_in = NULL;
 }
 
-/* A long string may also hold the state of another algorithm, which took the place of a ring. */
+/* Of a long ring only what changed is sent. A long string may also hold the state of another algorithm, which took the
+ * place of a ring. */
 static bool is_ring(const struct key *key)
 {
-	return key->len > WHOLE_MAX && key->state[STATE_ALGORITHM] == SLUICE_SLIDING_LOG;
+	return key->len > NOTE_STRING_MAX && key->state[STATE_ALGORITHM] == SLUICE_SLIDING_LOG;
 }
 
 void effect_before(struct effect *effect, const struct key *key)
@@ -136,16 +134,16 @@ static void send(const struct effect *effect, RedisModuleCtx *ctx, const struct 
 		redis.Replicate(ctx, "PEXPIREAT", "sl", key->name, (long long)effect->expiry_ms);
 	/* Laid anew when its capacity changed, and shifted when an entry that was left out was stored. */
 	if (is_ring(key) && effect->appended > 0 && effect->capacity == load32(key->state + LOG_CAPACITY) &&
-	    (effect->count & LOG_LEFT_OUT) == 0)
+	    effect->count >> LOG_LEFT_OUT == 0)
 		send_take(effect, ctx, key);
 	else
 		send_range(ctx, key, 0, key->len);
 }
 
-void effect_write(const struct effect *effect, RedisModuleCtx *ctx, struct key *key)
+void effect_write(const struct effect *effect, struct key *key)
 {
-	send(effect, ctx, key);
-	redis.SignalModifiedKey(ctx, key->name);
+	send(effect, key->ctx, key);
+	redis.SignalModifiedKey(key->ctx, key->name);
 	key->news.events = effect->fresh ? NEWS_SET : NEWS_SETRANGE;
 	if (effect->expiry_ms == 0)
 		return;

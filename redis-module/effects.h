@@ -36,7 +36,7 @@ void effect_before(struct effect *effect, const struct key *key);
 
 /** The state in the key has changed: sets the expiry, and tells replicas, the append-only file and who watches the key.
  *  The rest is put into key->news. */
-void effect_write(const struct effect *effect, RedisModuleCtx *ctx, struct key *key);
+void effect_write(const struct effect *effect, struct key *key);
 
 /** Tells the keyspace events. No key may be open. */
 void effect_tell(const struct news *news, RedisModuleCtx *ctx, RedisModuleString *name);

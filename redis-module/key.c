@@ -68,12 +68,21 @@ int key_peek(const struct key *key, const struct sluice_policy *policy, uint64_t
 	return sluice_peek(key->state, key->len, policy, now_us, cost, out) == SLUICE_OK ? KEY_OK : KEY_MALFORMED;
 }
 
+/* Gives the key a new string with these bytes. */
+static void put_string(struct key *key, const void *bytes, size_t len)
+{
+	RedisModuleString *string = redis.CreateString(NULL, bytes, len);
+
+	redis.StringSet(key->handle, string);
+	redis.FreeString(NULL, string);
+	key_read(key, REDIS_READ | REDIS_WRITE);
+}
+
 /* A new state comes into a string made for it, of its full length when that is small. A larger one grows by doubling:
  * a new string each time, because the server would double it once more when it enlarges one in place. */
 static int make_room(struct key *key, const struct sluice_policy *policy, size_t room)
 {
 	size_t compact = sluice_state_compact(policy);
-	RedisModuleString *string;
 	uint8_t *moved;
 
 	if (compact > 0)
@@ -88,11 +97,8 @@ static int make_room(struct key *key, const struct sluice_policy *policy, size_t
 		redis.Free(moved);
 		return SLUICE_EFORMAT;
 	}
-	string = redis.CreateString(NULL, (const char *)moved, room);
-	redis.StringSet(key->handle, string);
-	redis.FreeString(NULL, string);
+	put_string(key, moved, room);
 	redis.Free(moved);
-	key_read(key, REDIS_READ | REDIS_WRITE);
 	return SLUICE_OK;
 }
 
@@ -129,7 +135,7 @@ static int64_t move_expiry(struct key *key, const struct sluice_policy *policy, 
 	return needed_ms;
 }
 
-int key_take(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost,
+int key_take(struct key *key, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost,
              struct sluice_decision *out)
 {
 	struct effect effect = { .fresh = false, .appended = cost };
@@ -150,12 +156,12 @@ int key_take(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy *p
 	if (!out->allowed)
 		return KEY_OK;
 	effect.expiry_ms = move_expiry(key, policy, now_us + out->reset_after_us, effect.fresh, note);
-	effect_write(&effect, ctx, key);
+	effect_write(&effect, key);
 	return KEY_OK;
 }
 
-int key_refund(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost,
-               uint64_t at_us, struct sluice_decision *out)
+int key_refund(struct key *key, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost, uint64_t at_us,
+               struct sluice_decision *out)
 {
 	struct effect effect = { 0 };
 	uint8_t before[HEAD_LEN];
@@ -169,26 +175,20 @@ int key_refund(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy 
 		return KEY_MALFORMED;
 	if (memcmp(before, key->state, len) != 0) {
 		note_write(key->state, key->len, 0);
-		effect_write(&effect, ctx, key);
+		effect_write(&effect, key);
 	}
 	return KEY_OK;
 }
 
-void key_put(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy *policy, const void *state, size_t len,
-             uint64_t until_us)
+void key_put(struct key *key, const struct sluice_policy *policy, const void *state, size_t len, uint64_t until_us)
 {
 	struct effect effect = { .fresh = key->len != len };
 
-	if (effect.fresh) {
-		RedisModuleString *string = redis.CreateString(NULL, state, len);
-
-		redis.StringSet(key->handle, string);
-		redis.FreeString(NULL, string);
-		key_read(key, REDIS_READ | REDIS_WRITE);
-	} else {
+	if (effect.fresh)
+		put_string(key, state, len);
+	else
 		memcpy(key->state, state, len);
-	}
 	effect_before(&effect, key);
 	effect.expiry_ms = move_expiry(key, policy, until_us, effect.fresh, 0);
-	effect_write(&effect, ctx, key);
+	effect_write(&effect, key);
 }

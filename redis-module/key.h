@@ -44,20 +44,19 @@ int key_peek(const struct key *key, const struct sluice_policy *policy, uint64_t
 
 /** Takes, and when that is allowed lets the key live for as long as the state needs, and tells all who listen.
  *  @return KEY_OK with the decision, or KEY_MALFORMED with nothing changed. */
-int key_take(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost,
+int key_take(struct key *key, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost,
              struct sluice_decision *out);
 
 /** Gives back what an earlier take took: sluice_refund(). If that changed anything, all who listen are told; the key
  *  expires when it would have.
  *  @return KEY_OK with the situation after it, as key_peek() with cost 1; or KEY_MALFORMED with nothing changed. */
-int key_refund(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost,
-               uint64_t at_us, struct sluice_decision *out);
+int key_refund(struct key *key, const struct sluice_policy *policy, uint64_t now_us, uint32_t cost, uint64_t at_us,
+               struct sluice_decision *out);
 
 /** Puts another state of the policy in the place of what the key holds, lets the key live for as long as the state
  * needs, and tells all who listen.
  *  @param until_us  when the state may be forgotten. */
-void key_put(struct key *key, RedisModuleCtx *ctx, const struct sluice_policy *policy, const void *state, size_t len,
-             uint64_t until_us);
+void key_put(struct key *key, const struct sluice_policy *policy, const void *state, size_t len, uint64_t until_us);
 
 /** Closes the key and tells what has become of it. Of several that are open, each must be released before the first is
  *  told of: key_release() all, then key_tell() all. */

@@ -60,8 +60,8 @@ static void decide_each(struct batch *batch, size_t from, size_t n)
 		struct outcome *outcome = &batch->outcomes[from + i];
 
 		if (outcome->result == KEY_OK)
-			outcome->result = key_take(&keys[i], batch->ctx, take->policy, batch->now_us, take->cost,
-			                           &outcome->decision);
+			outcome->result =
+				key_take(&keys[i], take->policy, batch->now_us, take->cost, &outcome->decision);
 	}
 	close_keys(keys, n);
 }
@@ -100,8 +100,8 @@ static void decide_together(struct batch *batch, size_t from, size_t n)
 		struct outcome *outcome = &batch->outcomes[from + i];
 
 		if (result == KEY_OK && allowed)
-			outcome->result = key_take(&keys[i], batch->ctx, take->policy, batch->now_us, take->cost,
-			                           &outcome->decision);
+			outcome->result =
+				key_take(&keys[i], take->policy, batch->now_us, take->cost, &outcome->decision);
 		else
 			outcome->result = result;
 	}

@@ -6,9 +6,7 @@
 
 #include "core/state.h"
 
-enum { STATE_ALGORITHM = 1, LOG_HEAD = 12, LOG_COUNT = 16, LOG_CAPACITY = 20, LOG_RING = 24, NOTE_LEN = 4 };
-#define LOG_LEFT_OUT 31
-#define WHOLE_MAX 128 /* longer strings are written in pieces, by the script as well */
+#define NOTE_LEN LOG_ENTRY
 #define UNIT_MS 64
 /* No expiry is set further ahead of its need than a minute. What is further ahead was perhaps never a note. */
 #define AHEAD_MAX ((uint32_t)(60000 + 2000) / UNIT_MS)
@@ -18,7 +16,7 @@ static bool has_place(const uint8_t *state, size_t len)
 {
 	uint32_t head, count, stored, capacity, last;
 
-	if (len < LOG_RING + NOTE_LEN || len > WHOLE_MAX || len % NOTE_LEN != 0 ||
+	if (len < LOG_RING + NOTE_LEN || len > NOTE_STRING_MAX || len % NOTE_LEN != 0 ||
 	    state[STATE_ALGORITHM] != SLUICE_SLIDING_LOG)
 		return false;
 	head = load32(state + LOG_HEAD);

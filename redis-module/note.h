@@ -19,6 +19,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Bytes of the longest string that may have a note: a change of it is sent whole, and the note with it. Longer ones are
+ * written in pieces, by the script as well. */
+#define NOTE_STRING_MAX 128
+
 /** @param state, len  of a string. Any bytes; NULL with length 0.
  *  @return its note, or 0 when it has none. */
 uint32_t note_read(const uint8_t *state, size_t len);

@@ -37,7 +37,7 @@ int refund_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
 	key_open(&key, ctx, argv[1], REDIS_READ | REDIS_WRITE);
 	result = key_read(&key, REDIS_READ | REDIS_WRITE);
 	if (result == KEY_OK)
-		result = key_refund(&key, ctx, &arguments.policy, module_now_us(), arguments.cost, arguments.at_us,
+		result = key_refund(&key, &arguments.policy, module_now_us(), arguments.cost, arguments.at_us,
 		                    &decision);
 	key_close(&key);
 	if (result != KEY_OK)

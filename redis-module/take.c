@@ -21,7 +21,7 @@ static int decide(RedisModuleCtx *ctx, RedisModuleString *name, const struct arg
 	result = key_read(&key, mode);
 	if (result == KEY_OK) {
 		result = peek ? key_peek(&key, &arguments->policy, now_us, arguments->cost, &decision)
-		              : key_take(&key, ctx, &arguments->policy, now_us, arguments->cost, &decision);
+		              : key_take(&key, &arguments->policy, now_us, arguments->cost, &decision);
 	}
 	key_close(&key);
 	if (result != KEY_OK)

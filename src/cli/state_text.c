@@ -7,13 +7,9 @@
 
 #define ENTRIES_SHOWN 20u
 
-/* Offsets, as documented in sluice/limiter.h. */
+/* Offsets, as documented in sluice/limiter.h; those of a sliding-log are core/state.h's. */
 enum {
 	TICK = 2,
-	LOG_HEAD = 12,
-	LOG_COUNT = 16,
-	LOG_CAPACITY = 20,
-	LOG_RING = 24,
 	COUNTER_NOW = 12,
 	COUNTER_BEFORE = 16,
 	COUNTER_START = 20,
@@ -54,7 +50,7 @@ static void print_moment(const struct view *view, uint64_t at_us)
 	}
 }
 
-#define LEFT_OUT (UINT32_C(1) << 31)
+#define LEFT_OUT (UINT32_C(1) << LOG_LEFT_OUT)
 
 /* Entries are ticks modulo 2^32, at most one window older than the newest, which may not be stored. */
 static uint64_t entry_us(const struct view *view, uint32_t index, uint32_t capacity)
@@ -77,7 +73,7 @@ static int check_log(const struct view *view)
 		return -1;
 	head = load32(view->state + LOG_HEAD);
 	count = load32(view->state + LOG_COUNT) & ~LEFT_OUT;
-	stored = count - (load32(view->state + LOG_COUNT) >> 31);
+	stored = count - (load32(view->state + LOG_COUNT) >> LOG_LEFT_OUT);
 	capacity = load32(view->state + LOG_CAPACITY);
 	slots = (view->len - LOG_RING) / 4;
 	if (capacity == 0 || head >= capacity || count > capacity || stored > count)

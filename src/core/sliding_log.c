@@ -24,16 +24,7 @@
  */
 #include "core/state.h"
 
-enum {
-	LOG_HEAD = 12,
-	LOG_COUNT = 16,
-	LOG_CAPACITY = 20,
-	LOG_RING = 24,
-	LOG_ENTRY = 4,
-	LOG_START = 16, /* entries that a new ring has room for */
-};
-
-#define LOG_LEFT_OUT 31 /* the bit of the count that says that the newest entry is not stored */
+enum { LOG_START = 16 }; /* entries that a new ring has room for */
 
 struct log {
 	uint64_t newest_us;

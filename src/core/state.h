@@ -16,9 +16,18 @@
 #define EXACT_MAX (UINT64_C(1) << 53)
 
 enum {
-	STATE_NEWEST = 4, /* offset of the newest time */
-	STATE_BODY = 12,  /* offset of what the algorithm keeps */
+	STATE_ALGORITHM = 1, /* offset of enum sluice_algorithm */
+	STATE_NEWEST = 4,    /* offset of the newest time */
+	STATE_BODY = 12,     /* offset of what the algorithm keeps */
+	/* Of a sliding-log; also for who keeps states and must know which of their bytes changed. */
+	LOG_HEAD = 12,
+	LOG_COUNT = 16,
+	LOG_CAPACITY = 20,
+	LOG_RING = 24,
+	LOG_ENTRY = 4, /* bytes */
 };
+
+#define LOG_LEFT_OUT 31 /* the bit of a sliding-log's count that says that the newest entry is not stored */
 
 /* What state_kind() answers besides SLUICE_EFORMAT. */
 enum { STATE_EMPTY = 0, STATE_OURS = 1 };
