@@ -59,6 +59,18 @@ class Machine:
         return f"/tmp/{package.name}"
 
     @contextlib.contextmanager
+    def booted(self):
+        """Packages take it for a machine on which systemd runs. Gives a list: what they ask of it, when the block is over."""
+        sign, asked, told = self.root / "run/systemd/system", self.root / "tmp/asked", []
+        asked.unlink(missing_ok=True)
+        sign.mkdir(parents=True)
+        try:
+            yield told
+            told += asked.read_text().split("\n")[:-1]
+        finally:
+            sign.rmdir()
+
+    @contextlib.contextmanager
     def running(self, *words, ready):
         """A program that runs in it while the block does, and must end with 0 on SIGTERM.
 
@@ -102,8 +114,8 @@ def machine(tmp_path_factory):
                               check=False, timeout=900)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
-        # As on a machine that is being installed: services are not started.
-        (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
+        # As on a machine that is being installed: services are not started. What would have been done is kept.
+        (root / "usr/sbin/policy-rc.d").write_text('#!/bin/sh\necho "$@" >>/tmp/asked\nexit 101\n')
         (root / "usr/sbin/policy-rc.d").chmod(0o755)
         made = Machine(root)
         made.apt("update")

@@ -131,11 +131,23 @@ def test_an_upgrade_keeps_edits_and_data(machine, newer):
     for path in (config, defaults):
         path.write_text(path.read_text() + EDIT)
     # As unattended upgrades do it; at a terminal dpkg asks, and to keep one's own is what it offers first.
-    machine.apt("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", "install", machine.bring(newer))
+    with machine.booted() as asked:
+        machine.apt("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", "install",
+                    machine.bring(newer))
+    # Not a word of sluice.socket: where systemd holds the port, it holds it throughout.
+    assert asked == ["sluice.service restart"]
     assert machine.run("dpkg-query", "-W", "-f", "${Version}", "sluice") == "99.0"
     assert config.read_text().endswith(EDIT) and defaults.read_text().endswith(EDIT)
     assert "# new in this version" in (machine.root / "etc/sluice/sluice.yaml.dpkg-dist").read_text()
     assert machine.run("stat", "-c", "%U:%G %a", "/etc/default/sluice", "/var/lib/sluice/sluice.db").split("\n")[0] == "root:root 640"
+    assert "example.com/kept" in machine.run(*AS_SLUICE, "sluice", "links", "export", "-", "--format", "csv")
+
+
+def test_an_older_version_takes_over(machine, packages):
+    """A downgrade, when the new version turns out to be worse."""
+    machine.apt("--allow-downgrades", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", "install",
+                machine.bring(packages["sluice"]))
+    assert (machine.root / "etc/sluice/sluice.yaml").read_text().endswith(EDIT)
     assert "example.com/kept" in machine.run(*AS_SLUICE, "sluice", "links", "export", "-", "--format", "csv")
 
 
@@ -152,7 +164,9 @@ def test_a_file_that_nobody_edited_is_replaced(machine, packages, newer):
 def test_a_removal_keeps_settings_and_data(machine):
     config = machine.root / "etc/sluice/sluice.yaml"
     config.write_text(config.read_text() + EDIT)
-    machine.apt("remove", "sluice")
+    with machine.booted() as asked:
+        machine.apt("remove", "sluice")
+    assert asked == ["sluice.socket stop", "sluice.service stop"], "a port that is still open would start it again"
     assert status_of(machine, "sluice") == "config-files"
     assert not (machine.root / "usr/bin/sluice").exists() and config.read_text().endswith(EDIT)
     assert (machine.root / "var/lib/sluice/sluice.db").exists()
@@ -175,3 +189,27 @@ def test_without_data_a_purge_leaves_nothing(machine, packages):
     machine.apt("purge", "sluice")
     assert [path for path in machine.files() if "sluice" in path] == []
     assert machine.run("getent", "passwd", "sluice", check=False) == "" == machine.run("getent", "group", "sluice", check=False)
+
+
+# Machines that are not as the package would make them
+
+def test_a_user_who_is_there_gets_the_group(machine, packages):
+    machine.run("useradd", "--system", "--no-user-group", "sluice")
+    machine.apt("install", machine.bring(packages["sluice"]))
+    assert machine.run("stat", "-c", "%U:%G", "/var/lib/sluice", "/var/log/sluice") == "sluice:sluice\n" * 2
+
+
+def test_folders_that_are_mounted_stay_and_a_purge_ends(machine):
+    machine.run("sh", "-c", "mount -t tmpfs none /var/lib/sluice && mount -t tmpfs none /var/log/sluice && touch /var/log/sluice/old.log && "
+                "apt-get -y -qq purge sluice && ls -A /var/log/sluice")
+    assert status_of(machine, "sluice") == "not-installed" or "no packages found" in status_of(machine, "sluice")
+    assert (machine.root / "var/lib/sluice").is_dir() and (machine.root / "var/log/sluice").is_dir()
+    machine.run("rmdir", "/var/lib/sluice", "/var/log/sluice")
+
+
+def test_a_link_to_another_disk_stays_and_a_purge_ends(machine, packages):
+    machine.run("mkdir", "-p", "/srv/links")
+    machine.run("ln", "-s", "/srv/links", "/var/lib/sluice")
+    machine.apt("install", machine.bring(packages["sluice"]))
+    machine.apt("purge", "sluice")
+    assert (machine.root / "var/lib/sluice").is_symlink() and machine.run("getent", "passwd", "sluice")
