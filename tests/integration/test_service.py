@@ -50,7 +50,7 @@ def analyze(*words):
 def test_systemd_accepts_the_units(tmp_path):
     for name in ("sluice.service", "sluice.socket"):
         text = (UNITS / name).read_text()
-        (tmp_path / name).write_text(text.replace("ExecStart=sluice ", f"ExecStart={binary()} "))
+        (tmp_path / name).write_text(text.replace("=sluice ", f"={binary()} "))
     done = analyze("verify", "--man=no", str(tmp_path / "sluice.service"), str(tmp_path / "sluice.socket"))
     assert done.returncode == 0 and done.stderr == "", done.stderr
 
@@ -67,6 +67,8 @@ def test_the_unit_names_settings_that_exist():
     """The file, the folders and the times of the unit are those that program and package use."""
     settings = sandbox.settings_of(SERVICE)
     assert settings["ExecStart"] == ["sluice serve --config /etc/sluice/sluice.yaml"]
+    # The check comes first, since it is the one that can fail.
+    assert settings["ExecReload"] == ["sluice check-config /etc/sluice/sluice.yaml", "/bin/kill -HUP $MAINPID"]
     assert settings["WorkingDirectory"] == ["/var/lib/sluice"] and settings["StateDirectory"] == ["sluice"]
     drain = re.search(r"shutdown_timeout: (\d+)s", (ROOT / "etc" / "sluice.yaml").read_text())
     assert int(settings["TimeoutStopSec"][0].rstrip("s")) > int(drain.group(1))
