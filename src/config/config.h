@@ -27,7 +27,7 @@
 /* An address range. IPv4 is held as IPv4-mapped IPv6, its prefix length counted from 96. */
 struct config_network {
 	struct in6_addr address;
-	uint8_t prefix; /* 0 to 128 */
+	uint32_t prefix; /* 0 to 128; as wide as to leave no gap behind it, for configs are compared as bytes */
 };
 
 /* What a limit counts by. */

@@ -240,6 +240,38 @@ static struct config *all_other(void)
 	return config;
 }
 
+/* Leaves a byte where later calls have their variables. */
+static __attribute__((noinline)) void fill_stack(int byte)
+{
+	volatile char space[8192];
+
+	for (size_t i = 0; i < sizeof space; i++)
+		space[i] = (char)byte;
+}
+
+/* A reload tells which settings have changed by their bytes: those between the fields, too. */
+static void equal_settings_are_equal_bytes(void **state)
+{
+	struct config *configs[2] = { defaults(), defaults() };
+	struct why why;
+	char names[512];
+
+	for (size_t i = 0; i < schema_keys_n; i++) {
+		const char *text = other_value(&schema_keys[i]);
+
+		for (int j = 0; text != NULL && j < 2; j++) {
+			fill_stack(j == 0 ? 0x00 : 0xff);
+			if (schema_set(&schema_keys[i], configs[j], text, &why) != 0)
+				fail_msg("%s: %s", schema_keys[i].path, why.text);
+		}
+	}
+	if (config_differences(configs[0], configs[1], names, sizeof names) != 0)
+		fail_msg("set alike, and yet different: %s", names);
+	assert_memory_equal(configs[0], configs[1], sizeof *configs[0]);
+	free(configs[0]);
+	free(configs[1]);
+}
+
 static void defaults_are_what_is_promised(void **state)
 {
 	struct config *config = defaults();
@@ -475,6 +507,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(every_limit_field_has_one_setting),
 		cmocka_unit_test(sizes_fit_types),
 		cmocka_unit_test(names_are_unique),
+		cmocka_unit_test(equal_settings_are_equal_bytes),
 		cmocka_unit_test(defaults_are_what_is_promised),
 		cmocka_unit_test(setting_changes_its_own_field_only),
 		cmocka_unit_test(stores_are_all_known),

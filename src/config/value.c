@@ -202,7 +202,7 @@ int value_network(const char *text, struct config_network *network, struct why *
 		               bits);
 	}
 	network->address = address;
-	network->prefix = (uint8_t)(128 - all + bits);
+	network->prefix = (uint32_t)(128 - all + bits);
 	return 0;
 }
 

@@ -29,7 +29,7 @@ static struct config_network network_of(const char *text, int prefix)
 	struct client client = client_of(text);
 	struct config_network network = { .address = client.address };
 
-	network.prefix = (uint8_t)(strchr(text, ':') != NULL ? prefix : 96 + prefix);
+	network.prefix = (uint32_t)(strchr(text, ':') != NULL ? prefix : 96 + prefix);
 	return network;
 }
 
