@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 "use strict";
 /* Asks the server without leaving the page. Without JavaScript the form posts, and the browser shows the JSON. */
 const form = document.querySelector("form");

@@ -22,21 +22,53 @@ static struct config *defaults(void)
 	return config;
 }
 
+struct flag_case {
+	const char *flag, *value;
+	const char *why; /* NULL: taken */
+};
+
+static void check_flags(const struct flag_case *cases, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct config *config = defaults();
+		struct config_error error = { "" };
+		int result = config_set_flag(config, cases[i].flag, cases[i].value, &error);
+
+		if (cases[i].why == NULL ? result != 0 : result != -1 || strstr(error.text, cases[i].why) != error.text)
+			fail_msg("--%s %s: result %d, \"%s\"", cases[i].flag, cases[i].value, result, error.text);
+		free(config);
+	}
+}
+
 static void flags(void **state)
 {
-	static const struct {
-		const char *flag, *value;
-		const char *why; /* NULL: taken */
-	} cases[] = {
+	static const struct flag_case cases[] = {
 		{ "listen", "127.0.0.1:0", NULL },
 		{ "limiter", "memory:", NULL },
-		{ "links", "sqlite::memory:", NULL },
-		{ "limit", "5/1s", NULL },
-		{ "limit", "off", NULL },
 		{ "threads", "2", NULL },
 		{ "log-level", "error", NULL },
 		{ "log-level", "eror",
 		  "--log-level: \"eror\" is not allowed; did you mean \"error\"? Allowed: error, warn, info, debug" },
+		{ "listen", "5001", "--listen: \"5001\" is a port alone; write 0.0.0.0:5001" },
+		{ "limiter", "redis://user:secret@10.0.0.130", NULL },
+		{ "limiter", "redis://user:secret@10.0.0.130/x", "--limiter: the database after the / is no number" },
+		{ "listen",
+		  "0.0.0.0:00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+		  "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+		  "00000000000000000000000000000000000000000000000000000000080",
+		  "--listen: is 258 bytes long; no address is" },
+		{ "server.threads", "2", "--server.threads: unknown flag" },
+		{ "", "2", "--: unknown flag" },
+	};
+
+	check_flags(cases, sizeof cases / sizeof cases[0]);
+}
+
+static void limit_flags(void **state)
+{
+	static const struct flag_case cases[] = {
+		{ "limit", "5/1s", NULL },
+		{ "limit", "off", NULL },
 		{ "limit", "", "--limit: \"\" is not a limit; write 10/60s (requests/window) or off" },
 		{ "limit", "10", "--limit: \"10\" is not a limit; write 10/60s (requests/window) or off" },
 		{ "limit", "10/", "--limit: \"\" is not a duration" },
@@ -55,7 +87,18 @@ static void flags(void **state)
 		{ "limit", "1                                                            /60s", "--limit: \"1  " },
 		{ "limit", "10 /111111111111111111111111111111111111111111111111s",
 		  "--limit: \"10 \" is not a whole number" },
-		{ "listen", "5001", "--listen: \"5001\" is a port alone; write 0.0.0.0:5001" },
+		{ "limit", "OFF", "--limit: \"OFF\" is not a limit" },
+		{ "limit", "111111111111111111111111111/60s",
+		  "--limit: \"111111111111111111111111111/60s\" is not a limit" },
+	};
+
+	check_flags(cases, sizeof cases / sizeof cases[0]);
+}
+
+static void links_flags(void **state)
+{
+	static const struct flag_case cases[] = {
+		{ "links", "sqlite::memory:", NULL },
 		{ "links", "o.db", "--links: \"o.db\" is not a store; write sqlite:o.db" },
 		{ "links", "postgresql//h/db",
 		  "--links: this build knows \"sqlite:PATH\" or \"sqlite::memory:\", \"postgresql://...\", "
@@ -89,29 +132,9 @@ static void flags(void **state)
 		{ "links", "postgresql://db/urldb?ssl_mode=require",
 		  "--links: PostgreSQL's library can't read this URI: invalid URI query parameter: \"ssl_mode\"; write "
 		  "postgresql://USER@HOST:PORT/DATABASE, with special characters as %XX" },
-		{ "limit", "OFF", "--limit: \"OFF\" is not a limit" },
-		{ "limit", "111111111111111111111111111/60s",
-		  "--limit: \"111111111111111111111111111/60s\" is not a limit" },
-		{ "limiter", "redis://user:secret@10.0.0.130", NULL },
-		{ "limiter", "redis://user:secret@10.0.0.130/x", "--limiter: the database after the / is no number" },
-		{ "listen",
-		  "0.0.0.0:00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
-		  "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
-		  "00000000000000000000000000000000000000000000000000000000080",
-		  "--listen: is 258 bytes long; no address is" },
-		{ "server.threads", "2", "--server.threads: unknown flag" },
-		{ "", "2", "--: unknown flag" },
 	};
 
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct config *config = defaults();
-		struct config_error error = { "" };
-		int result = config_set_flag(config, cases[i].flag, cases[i].value, &error);
-
-		if (cases[i].why == NULL ? result != 0 : result != -1 || strstr(error.text, cases[i].why) != error.text)
-			fail_msg("--%s %s: result %d, \"%s\"", cases[i].flag, cases[i].value, result, error.text);
-		free(config);
-	}
+	check_flags(cases, sizeof cases / sizeof cases[0]);
 }
 
 static void limit_changes_the_first_limit_only(void **state)
@@ -316,6 +339,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(flags),
+		cmocka_unit_test(limit_flags),
+		cmocka_unit_test(links_flags),
 		cmocka_unit_test(limit_changes_the_first_limit_only),
 		cmocka_unit_test(every_setting_has_a_variable),
 		cmocka_unit_test(environment),
