@@ -30,7 +30,16 @@ function whole(name, usual, least) {
 	return value;
 }
 
-const BASE_URL = (__ENV.BASE_URL || 'http://10.0.0.100').replace(/\/+$/, '');
+// Where requests go: an http or https URL, perhaps with a path, that everything is put behind.
+function baseUrl() {
+	const given = __ENV.BASE_URL || 'http://10.0.0.100';
+	if (!/^https?:\/\/[^\s/?#]+(\/[^\s?#]*)?$/.test(given)) {
+		throw new Error(`BASE_URL=${given}: must be http://HOST, http://HOST:PORT or the same with https, and perhaps a path`);
+	}
+	return given.replace(/\/+$/, '');
+}
+
+const BASE_URL = baseUrl();
 const LIMIT = whole('LIMIT', 10, 1); // what the servers were told
 const WINDOW_MS = number('WINDOW', 60, 0.1) * 1000;
 const BURST = whole('BURST', LIMIT, 1);
@@ -53,6 +62,7 @@ const UP_MS = Math.round(number('RAMP_UP', 30, 0) * 1000);
 const STEADY_MS = Math.round(number('STEADY', 60, 0) * 1000);
 const DOWN_MS = Math.round(number('RAMP_DOWN', 10, 0) * 1000);
 const PATIENT = number('PATIENT', 1, 0) > 0;
+if (UP_MS + STEADY_MS + DOWN_MS === 0) throw new Error('RAMP_UP, STEADY and RAMP_DOWN are all 0: nothing to do');
 // How late the clients may be in taking up what is free, before it counts as denied to them.
 const SLACK_MS = number('SLACK', Math.ceil(LIMIT / CLIENTS) * (EVERY_MS / 1000) + 1, 0) * 1000;
 
@@ -68,7 +78,7 @@ const PATIENT_MS = PATIENT ? PAUSE_MS + RETRY_MAX_S * 1000 + 5000 : 0;
 const WHOLE_MS = STORY_MS + PATIENT_MS + 3 * TIMEOUT_MS; // by then k6 has ended both scenarios, however late they are
 
 // From the start of one judged window to that of the next. Each has a threshold, so there may not be too many.
-const STEP_MS = Math.max(WINDOW_MS / 60, WHOLE_MS / 1000);
+const STEP_MS = Math.max(WINDOW_MS / 240, WHOLE_MS / 1000);
 
 // Both begin at k * STEP_MS: `windows` since the test began, `reaches` since the story did. Of `windows` none may hold
 // more than MOST, of `reaches` none less than LEAST.
@@ -90,18 +100,23 @@ const retryMissing = new Counter('retry_after_missing');
 const retryLies = new Counter('retry_after_lies');
 const patientWaits = new Counter('patient_waits');
 
-// What must hold of a plain Counter, and what to call it. The windows are beside these.
+// What must hold of a plain Counter: the least and the most that it may come to, and what to call it. The windows are beside these.
 const promises = [
-	['wrong_answers', 'count==0', 'answers other than 200 and 429'],
-	['incomplete_answers', 'count==0', '200 without short link, 429 without reason'],
-	['retry_after_missing', 'count==0', '429 without Retry-After'],
-	['retry_after_lies', 'count==0', 'Retry-After that was not true'],
+	['wrong_answers', 0, 0, 'answers other than 200 and 429'],
+	['incomplete_answers', 0, 0, '200 without short link, 429 without reason'],
+	['retry_after_missing', 0, 0, '429 without Retry-After'],
+	['retry_after_lies', 0, 0, 'Retry-After that was not true'],
 ];
-if (PATIENT) promises.push(['patient_waits', 'count==1', 'clients that waited as they were told']);
+if (PATIENT) promises.push(['patient_waits', 1, 1, 'clients that waited as they were told']);
+// Where no window tells how little is too little, nothing at all still is.
+if (reaches.length === 0) promises.push(['admitted', 1, Infinity, 'admitted in all']);
 
 function thresholds() {
 	const all = { checks: ['rate==1'], http_req_failed: ['rate==0'] };
-	for (const [name, expression] of promises) all[name] = [expression];
+	for (const [name, least, most] of promises) {
+		all[name] = [`count>=${least}`];
+		if (most < Infinity) all[name].push(`count<=${most}`);
+	}
 	for (const k of windows) all[`admitted_in_window{window:${k}}`] = [`count<=${MOST}`];
 	for (const k of reaches) all[`admitted_in_reach{reach:${k}}`] = [`count>=${LEAST}`];
 	return all;
@@ -134,11 +149,24 @@ export const options = { scenarios: scenarios(), thresholds: thresholds() };
 const PARAMS = { timeout: TIMEOUT_MS, redirects: 0, tags: { name: 'POST /shorten' } };
 http.setResponseCallback(http.expectedStatuses(200, 429));
 
-// Every Counter gets a sample, so that none is passed over for having none.
+// Sees that somebody is there before anything begins. Any answer will do, if it does not send us elsewhere.
+function mustAnswer() {
+	const answer = http.get(`${BASE_URL}/healthz`, { timeout: TIMEOUT_MS, redirects: 0, responseCallback: null, tags: { name: 'GET /healthz' } });
+	const how = __ENV.BASE_URL ? '' : '; without -e BASE_URL=http://HOST it is the reference plant that is asked';
+	if (answer.status === 0) throw new Error(`BASE_URL=${BASE_URL}: no answer (${answer.error})${how}`);
+	if (answer.status >= 300 && answer.status < 400) {
+		throw new Error(`BASE_URL=${BASE_URL}: answers ${answer.status} and sends us to ${answer.headers.Location}: give -e BASE_URL= that${how}`);
+	}
+}
+
+// Every Counter gets a sample, so that none is passed over for having none. @return when the story begins: no executor has
+// anything to do before.
 export function setup() {
+	mustAnswer();
 	for (const counter of [admitted, denied, wrongAnswers, partAnswers, retryMissing, retryLies, patientWaits]) counter.add(0);
 	for (const k of windows) inWindow.add(0, { window: String(k) });
 	for (const k of reaches) inReach.add(0, { reach: String(k) });
+	return { began: exec.instance.currentTestRunDuration };
 }
 
 function randomUrl() {
@@ -146,28 +174,18 @@ function randomUrl() {
 	return `https://example.com/${some()}${some()}?client=${exec.vu.idInTest}`;
 }
 
-// When the story began, to some milliseconds: what k6 does before is not part of it.
-let began;
-function storyBegan() {
-	if (began === undefined) {
-		const own = exec.instance.currentTestRunDuration - (Date.now() - exec.scenario.startTime);
-		began = exec.scenario.name === 'story' ? own : own - STORY_MS - PAUSE_MS;
-	}
-	return began;
-}
-
-// One request. Its decision was made between `sent` and `came`.
-function ask() {
+// One request of a story that began then. Its decision was made between `sent` and `came`.
+function ask(began) {
 	const sent = exec.instance.currentTestRunDuration;
 	const answer = http.post(`${BASE_URL}/shorten`, { url: randomUrl() }, PARAMS);
 	const came = exec.instance.currentTestRunDuration;
-	const shot = { answer, sent, came };
+	const shot = { answer, sent, came, began };
 	judge(shot);
 	return shot;
 }
 
-// Of this client: before this moment the limiter can't admit anybody, as it said itself in a 429. Such moments only ever
-// move on, whoever else is admitted meanwhile.
+// As this client knows: before this moment the limiter can't admit anybody, as it said itself in a 429. Such moments only
+// ever move on, whoever else is admitted meanwhile.
 let closedUntil = 0;
 let complaints = 0;
 
@@ -183,7 +201,7 @@ function judge(shot) {
 	else if (answer.status === 429) judgeDenial(shot);
 	else {
 		wrongAnswers.add(1);
-		complain(`POST /shorten: ${answer.status || answer.error} ${String(answer.body).slice(0, 200)}`);
+		complain(`POST /shorten: ${answer.status === 0 ? answer.error : `${answer.status} ${String(answer.body).slice(0, 200)}`}`);
 	}
 }
 
@@ -202,16 +220,15 @@ function lie(text) {
 
 const seconds = (ms) => `${(ms / 1000).toFixed(3)} s`;
 
-function judgeAdmission({ answer, sent, came }) {
+function judgeAdmission({ answer, sent, came, began }) {
 	if (!check(answer, { '200 with a short link': (r) => /^\/[0-9A-Za-z_-]+$/.test(parsed(r.body).short_url) })) partAnswers.add(1);
 	admitted.add(1);
 	// Surely within [k * STEP_MS, k * STEP_MS + JUDGED_MS).
 	for (let k = Math.max(0, Math.floor((came - JUDGED_MS) / STEP_MS) + 1); k <= sent / STEP_MS && k < windows.length; k += 1) {
 		inWindow.add(1, { window: String(k) });
 	}
-	const from = storyBegan();
 	for (const k of reaches) {
-		if (came >= from + k * STEP_MS && sent <= from + k * STEP_MS + REACH_MS) inReach.add(1, { reach: String(k) });
+		if (came >= began + k * STEP_MS && sent <= began + k * STEP_MS + REACH_MS) inReach.add(1, { reach: String(k) });
 	}
 	if (came < closedUntil - TOLERANCE_MS) {
 		lie(`admitted at ${seconds(came)}, when a 429 had said not before ${seconds(closedUntil)}`);
@@ -244,23 +261,24 @@ function sleepUntil(moment) {
 	if (left > 0) sleep(left / 1000);
 }
 
-export function client() {
-	const { sent } = ask();
+export function client({ began }) {
+	const { sent } = ask(began);
 	sleepUntil(sent + EVERY_MS);
 }
 
 // Alone, a Retry-After can be held to its word on both sides: not yet two seconds before it is up, and then at once.
-export function patient() {
-	let shot = ask();
-	for (let i = 0; i < 3 * MOST && shot.answer.status === 200; i += 1) shot = ask();
+export function patient({ began }) {
+	complaints = 0; // k6 may have made it of a client of the story, which had its say
+	let shot = ask(began);
+	for (let i = 0; i < 3 * MOST && shot.answer.status === 200; i += 1) shot = ask(began);
 	if (shot.retryMs === undefined) return; // never denied, or not rightly: others count that
 	const openAt = shot.came + shot.retryMs * (1 + DRIFT);
 	if (shot.retryMs > 2000) {
 		sleepUntil(shot.came + shot.retryMs - 2000);
-		ask();
+		ask(began);
 	}
 	sleepUntil(openAt);
-	const last = ask();
+	const last = ask(began);
 	if (last.answer.status === 429) lie(`denied at ${seconds(last.came)}, after waiting ${shot.retryMs / 1000} s as told`);
 	patientWaits.add(1);
 }
@@ -292,9 +310,9 @@ export function handleSummary(data) {
 	if (least < Infinity) {
 		text += line(`least admitted in ${window} and ${SLACK_MS / 1000} s`, `${least} of ${LEAST}`, least >= LEAST);
 	} else if (reaches.length === 0) text += '  not judged: whether it denied too much (see README.md: LEAST)\n';
-	for (const [name, expression, what] of promises) {
+	for (const [name, fewest, limit, what] of promises) {
 		const count = countOf(data, name);
-		if (count !== undefined) text += line(what, count, count === Number(expression.slice('count=='.length)));
+		if (count !== undefined) text += line(what, count, count >= fewest && count <= limit);
 	}
 	const written = { stdout: text };
 	if (__ENV.SUMMARY) written[__ENV.SUMMARY] = JSON.stringify(data, null, 2);

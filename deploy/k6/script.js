@@ -26,10 +26,24 @@ function whole(name, usual, least) {
 	return value;
 }
 
+// As k6 reads numbers in thresholds: with no exponent.
+function decimal(value) {
+	return value.toFixed(9).replace(/\.?0+$/, '');
+}
+
+// Where requests go: an http or https URL, perhaps with a path, that everything is put behind.
+function baseUrl() {
+	const given = __ENV.BASE_URL || 'http://10.0.0.100';
+	if (!/^https?:\/\/[^\s/?#]+(\/[^\s?#]*)?$/.test(given)) {
+		throw new Error(`BASE_URL=${given}: must be http://HOST, http://HOST:PORT or the same with https, and perhaps a path`);
+	}
+	return given.replace(/\/+$/, '');
+}
+
 const CLIENTS_MAX = 131072; // 198.18.0.0/15, which belongs to nobody: it is set aside for measurements (RFC 2544)
 const TIMEOUT_MS = 10000;
 
-const BASE_URL = (__ENV.BASE_URL || 'http://10.0.0.100').replace(/\/+$/, '');
+const BASE_URL = baseUrl();
 const RATES = { // requests a second; 0 leaves one out
 	shorten: whole('SHORTEN_RATE', 20, 0),
 	redirect: whole('REDIRECT_RATE', 200, 0),
@@ -73,13 +87,13 @@ const dropped = Math.floor(planned * LATE); // that many may be
 
 function thresholds() {
 	const all = {
-		errors: [`rate<=${ERRORS}`, { threshold: 'rate<0.5', abortOnFail: true, delayAbortEval: `${RAMP_S}s` }],
-		denied: [`rate<=${DENIED}`],
+		errors: [`rate<=${decimal(ERRORS)}`, { threshold: 'rate<0.5', abortOnFail: true, delayAbortEval: `${Math.round(RAMP_S * 1000)}ms` }],
+		denied: [`rate<=${decimal(DENIED)}`],
 		dropped_iterations: [`count<=${dropped}`],
 	};
 	for (const kind of kinds) {
 		all[`${kind}_answered`] = ['count>0'];
-		all[`${kind}_duration`] = [`p(95)<${P95_MS[kind]}`];
+		all[`${kind}_duration`] = [`p(95)<${decimal(P95_MS[kind])}`];
 	}
 	return all;
 }
@@ -103,7 +117,8 @@ function scenarios() {
 	return all;
 }
 
-export const options = { scenarios: scenarios(), thresholds: thresholds() };
+// The links are made one after the other: k6's own minute may not do.
+export const options = { scenarios: scenarios(), thresholds: thresholds(), setupTimeout: `${60 + LINKS}s` };
 
 const expected = {
 	shorten: http.expectedStatuses(200), redirect: http.expectedStatuses(302), miss: http.expectedStatuses(404),
@@ -129,6 +144,8 @@ function some() {
 	return Math.random().toString(36).slice(2) + Math.random().toString(36).slice(2);
 }
 
+const said = (answer) => (answer.status === 0 ? answer.error : `${answer.status} ${String(answer.body).slice(0, 200)}`);
+
 function codeOf(answer) {
 	try {
 		const found = JSON.parse(answer.body).short_url;
@@ -138,8 +155,19 @@ function codeOf(answer) {
 	}
 }
 
+// Sees that somebody is there before anything begins. Any answer will do, if it does not send us elsewhere.
+function mustAnswer() {
+	const answer = http.get(`${BASE_URL}/healthz`, { timeout: TIMEOUT_MS, redirects: 0, responseCallback: null, tags: { name: 'GET /healthz' } });
+	const how = __ENV.BASE_URL ? '' : '; without -e BASE_URL=http://HOST it is the reference plant that is asked';
+	if (answer.status === 0) throw new Error(`BASE_URL=${BASE_URL}: no answer (${answer.error})${how}`);
+	if (answer.status >= 300 && answer.status < 400) {
+		throw new Error(`BASE_URL=${BASE_URL}: answers ${answer.status} and sends us to ${answer.headers.Location}: give -e BASE_URL= that${how}`);
+	}
+}
+
 // Makes, from the other end of the clients, the links that redirects go to, or as many as a limit lets it.
 export function setup() {
+	mustAnswer();
 	for (const kind of kinds) answered[kind].add(0); // so that it is judged also when it gets nothing else
 	const links = [];
 	for (let i = 0; i < (RATES.redirect > 0 ? LINKS : 0); i += 1) {
@@ -148,7 +176,7 @@ export function setup() {
 		const code = codeOf(answer);
 		if (answer.status === 200 && code !== undefined) links.push({ code, url });
 		else if (answer.status !== 429 || links.length === 0) {
-			throw new Error(`no link to redirect to: ${answer.status || answer.error} ${String(answer.body).slice(0, 200)}`);
+			throw new Error(`no link to redirect to: ${said(answer)}`);
 		} else break;
 	}
 	return { links };
@@ -166,7 +194,7 @@ function judge(kind, answer, right) {
 	if (isRight) durations[kind].add(answer.timings.duration);
 	else if (!isDenied && complaints < 3) {
 		complaints += 1;
-		console.error(`${names[kind]}: ${answer.status || answer.error} ${String(answer.body).slice(0, 200)}`);
+		console.error(`${names[kind]}: ${said(answer)}`);
 	}
 }
 

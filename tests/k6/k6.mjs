@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // A stand-in for k6 that runs the scripts of deploy/k6 where k6 can't be had, so that a mistake in them is found by a test.
 //
-//     node --experimental-vm-modules tests/k6/k6.mjs run [-e NAME=VALUE]... [--new-machine-readable-summary] SCRIPT
+//     node --experimental-vm-modules tests/k6/k6.mjs run [-e NAME=VALUE]... [--insecure-skip-tls-verify] [--local-ips IP]
+//                                                        [--new-machine-readable-summary] SCRIPT
 //
-// Ends as k6 does: 0; 99 when a threshold failed; 104 when the options are wrong; 107 when the script threw, which here
-// also an iteration may not do. Written from k6's documentation. Leaves out: all that the scripts do not use; it is refused
-// by name.
+// Ends as k6 does: 0; 99 when a threshold failed; 100 when setup() took too long; 104 when the options are wrong; 107 when
+// the script threw, which here also an iteration may not do. Written from k6's documentation. Leaves out: all that the
+// scripts do not use; it is refused by name.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { Metrics } from './metrics.mjs';
-import { duration, readOptions } from './options.mjs';
+import { readOptions } from './options.mjs';
 import { executors } from './scenarios.mjs';
 import { closeConnections, Vu } from './threads.mjs';
 
 const THRESHOLDS_FAILED = 99;
+const SETUP_TIMEOUT = 100;
+const TEARDOWN_TIMEOUT = 101;
+const GENERIC_TIMEOUT = 102;
 const INVALID_CONFIG = 104;
 const SCRIPT_EXCEPTION = 107;
 const JUDGE_EVERY_MS = 2000;
+const SUMMARY_MS = 60000;
+const STEP_MS = 20;
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms).unref(); });
 
 class Failure extends Error {
@@ -30,7 +36,7 @@ function say(level, text) {
 }
 
 function readArguments(words) {
-	const found = { env: {}, machineReadable: false };
+	const found = { env: {}, machineReadable: false, trustsAnyone: false };
 	const left = [...words];
 	if (left.shift() !== 'run') throw new Failure(INVALID_CONFIG, 'usage: k6.mjs run [-e NAME=VALUE]... SCRIPT');
 	while (left.length > 0) {
@@ -39,6 +45,8 @@ function readArguments(words) {
 			const [name, ...value] = left.shift().split('=');
 			found.env[name] = value.join('=');
 		} else if (word === '--new-machine-readable-summary') found.machineReadable = true;
+		else if (word === '--insecure-skip-tls-verify') found.trustsAnyone = true;
+		else if (word === '--local-ips') found.localAddress = left.shift();
 		else if (word.startsWith('-') || found.script !== undefined) throw new Failure(INVALID_CONFIG, `unknown argument ${word}`);
 		else found.script = word;
 	}
@@ -46,11 +54,13 @@ function readArguments(words) {
 }
 
 class Test {
-	constructor({ script, env, machineReadable }) {
+	constructor({ script, env, machineReadable, trustsAnyone, localAddress }) {
 		this.began = new BigInt64Array(new SharedArrayBuffer(8)); // when the test began, for all threads
 		this.machineReadable = machineReadable;
-		this.world = { source: readFileSync(script, 'utf8'), path: script, env: { ...process.env, ...env }, began: this.began };
+		this.world = { source: readFileSync(script, 'utf8'), path: script, env: { ...process.env, ...env }, began: this.began,
+			network: { trustsAnyone, localAddress } };
 		this.vus = [];
+		this.pool = []; // VUs that no scenario has
 		this.isAborted = false;
 		this.hear = { say, samples: (samples) => samples.forEach(([name, value, tags]) => this.metrics.add(name, value, tags)) };
 	}
@@ -70,8 +80,7 @@ class Test {
 	}
 
 	async prepare() {
-		this.master = await this.makeVu(0);
-		const { options, functions, types } = this.master.told;
+		const { options, functions, types } = (await this.makeVu(0)).told;
 		this.functions = functions;
 		try {
 			this.options = readOptions(options, functions);
@@ -79,27 +88,31 @@ class Test {
 		} catch (error) {
 			throw new Failure(INVALID_CONFIG, error.message);
 		}
-		let id = 0;
-		for (const scenario of this.options.scenarios) {
-			scenario.own = await Promise.all(Array.from({ length: scenario.vus }, () => this.makeVu(id += 1)));
-		}
+		const count = this.options.scenarios.reduce((sum, scenario) => sum + scenario.vus, 0);
+		this.pool = await Promise.all(Array.from({ length: count }, (_, i) => this.makeVu(count - i)));
 	}
 
-	async call(name, argument, limitMs) {
+	// Calls a function that belongs to no scenario, in a world of its own: what it leaves in variables nobody sees.
+	async call(name, argument, limitMs, timeoutStatus) {
 		if (!this.functions.includes(name)) return undefined;
-		const done = this.master.run({ name, argument });
-		const result = await Promise.race([done, pause(limitMs).then(() => ({ error: `${name}() took more than ${limitMs} ms` }))]);
+		const done = (await this.makeVu(0)).run({ name, argument });
+		const late = pause(limitMs).then(() => { throw new Failure(timeoutStatus, `${name}() took more than ${limitMs} ms`); });
+		const result = await Promise.race([done, late]);
 		if (result.error !== undefined) throw new Failure(SCRIPT_EXCEPTION, result.error);
 		return result.value;
 	}
 
 	async play(scenario, data) {
-		await pause(scenario.startTime);
+		const due = this.now() + scenario.startTime;
+		while (this.now() < due && !this.isAborted) await pause(Math.min(STEP_MS, due - this.now()));
+		if (this.isAborted) return;
 		const begins = this.now();
 		const startTime = Date.now();
 		let number = 0;
 		const run = {
-			scenario, vus: scenario.own, now: () => this.now() - begins, aborted: () => this.isAborted,
+			scenario, now: () => this.now() - begins, aborted: () => this.isAborted,
+			// As in k6, one scenario's VU may be another's afterwards. Here the one that was last at work is the first to be.
+			take: () => this.pool.pop(), give: (vu) => this.pool.push(vu),
 			dropped: () => this.metrics.add('dropped_iterations', 1, { scenario: scenario.name }),
 			iterate: async (vu) => {
 				const iteration = { scenario: scenario.name, executor: scenario.executor, tags: scenario.tags, startTime,
@@ -108,7 +121,10 @@ class Test {
 				vu.iterations += 1;
 				const started = this.now();
 				const { error } = await vu.run({ name: scenario.exec, argument: data, iteration });
-				if (error !== undefined) throw new Failure(SCRIPT_EXCEPTION, error);
+				if (error !== undefined) {
+					this.failure = this.failure || new Failure(SCRIPT_EXCEPTION, error);
+					this.isAborted = true;
+				}
 				this.metrics.add('iterations', 1, { scenario: scenario.name });
 				this.metrics.add('iteration_duration', this.now() - started, { scenario: scenario.name });
 			},
@@ -121,7 +137,7 @@ class Test {
 	// Ends the run when a threshold with abortOnFail has failed.
 	watch() {
 		const due = (threshold, sink) => threshold.abortOnFail && sink.count > 0
-			&& this.now() >= duration(threshold.delayAbortEval || 0, 'delayAbortEval');
+			&& this.now() >= threshold.delayAbortEvalMs;
 		this.watching = setInterval(() => {
 			const crossed = this.metrics.crossed(this.now() / 1000, due);
 			if (crossed.length > 0 && !this.isAborted) {
@@ -135,9 +151,10 @@ class Test {
 		await this.prepare();
 		this.began[0] = process.hrtime.bigint();
 		this.watch();
-		const data = await this.call('setup', undefined, this.options.setupTimeout);
+		const data = await this.call('setup', undefined, this.options.setupTimeout, SETUP_TIMEOUT);
 		await Promise.all(this.options.scenarios.map((scenario) => this.play(scenario, data)));
-		await this.call('teardown', data, this.options.setupTimeout);
+		if (this.failure !== undefined) throw this.failure;
+		await this.call('teardown', data, this.options.setupTimeout, TEARDOWN_TIMEOUT);
 		const seconds = this.now() / 1000;
 		const crossed = this.metrics.crossed(seconds);
 		await this.tell(seconds);
@@ -146,7 +163,7 @@ class Test {
 
 	async tell(seconds) {
 		const summary = this.machineReadable ? this.metrics.machineReadable(seconds) : this.metrics.summary(seconds);
-		const written = await this.call('handleSummary', summary, 60000) || { stdout: `${JSON.stringify(summary, null, 2)}\n` };
+		const written = await this.call('handleSummary', summary, SUMMARY_MS, GENERIC_TIMEOUT) || { stdout: `${JSON.stringify(summary, null, 2)}\n` };
 		for (const [where, text] of Object.entries(written)) {
 			if (where === 'stdout' || where === 'stderr') process[where].write(text);
 			else writeFileSync(where, text);

@@ -3,14 +3,15 @@
 //
 // Samples of a Counter, Gauge, Rate or Trend are gathered under the metric and under each submetric that a threshold names
 // with tags. Leaves out: outputs, units, and the built-in metrics that no script here has a use for.
+import { duration } from './options.mjs';
 
 const METHODS = { counter: ['count', 'rate'], gauge: ['value'], rate: ['rate'], trend: ['avg', 'min', 'max', 'med', 'p'] };
-const EXPRESSION = /^\s*(count|rate|value|avg|min|max|med|p\(([0-9.]+)\))\s*(<=|>=|===|==|!=|<|>)\s*(-?[0-9]+(?:\.[0-9]+)?)\s*$/;
+const EXPRESSION = /^(count|rate|value|avg|min|max|med|p\(([0-9]+(?:\.[0-9]+)?)\))\s*(<=|>=|===|==|!=|<|>)\s*([0-9]+(?:\.[0-9]+)?)$/;
 const COMPARE = {
 	'<': (a, b) => a < b, '<=': (a, b) => a <= b, '>': (a, b) => a > b, '>=': (a, b) => a >= b,
 	'==': (a, b) => a === b, '===': (a, b) => a === b, '!=': (a, b) => a !== b,
 };
-export const NAME = /^[a-zA-Z_][a-zA-Z0-9_]{0,127}$/;
+export const NAME = /^[a-zA-Z_][a-zA-Z0-9_]{1,127}$/; // k6 takes no name of one letter
 
 export const BUILT_IN = {
 	checks: 'rate', dropped_iterations: 'counter', http_req_duration: 'trend', http_req_failed: 'rate', http_reqs: 'counter',
@@ -69,6 +70,15 @@ class Sink {
 		}
 	}
 
+	machineReadableFigures(seconds) {
+		const figures = this.figures(seconds);
+		switch (this.type) {
+		case 'counter': return { count: figures.count };
+		case 'rate': return { matches: this.nonzero, total: this.count, rate: figures.rate };
+		default: return figures;
+		}
+	}
+
 	figure(method, p, seconds) {
 		if (p === undefined) return this.figures(seconds)[method];
 		return percentile(Float64Array.from(this.values).sort(), p);
@@ -90,8 +100,9 @@ class Threshold {
 		if (this.p !== undefined && !(this.p >= 0 && this.p <= 100)) throw new Error(`threshold on "${selector}": p(${found[2]})`);
 		this.compare = COMPARE[found[3]];
 		this.value = Number(found[4]);
+		if (![undefined, true, false].includes(settings.abortOnFail)) throw new Error(`threshold on "${selector}": abortOnFail is no boolean`);
 		this.abortOnFail = settings.abortOnFail === true;
-		this.delayAbortEval = settings.delayAbortEval;
+		this.delayAbortEvalMs = duration(settings.delayAbortEval || 0, `threshold on "${selector}": delayAbortEval`);
 		this.ok = true;
 	}
 }
@@ -99,6 +110,9 @@ class Threshold {
 export class Metrics {
 	// @param types  {name: type} of the metrics that the script makes; @param thresholds  options.thresholds.
 	constructor(types, thresholds) {
+		for (const [name, type] of Object.entries(types)) {
+			if (BUILT_IN[name] !== undefined && BUILT_IN[name] !== type) throw new Error(`metric ${name}: k6 has one of another type`);
+		}
 		this.types = { ...BUILT_IN, ...types };
 		this.sinks = new Map(); // by metric name
 		this.judged = []; // {selector, name, tags, sink, thresholds}
@@ -154,7 +168,7 @@ export class Metrics {
 	// The same in the machine-readable form, the default since k6 2.0, which knows no submetrics here.
 	machineReadable(seconds) {
 		const metrics = [...this.sinks].map(([name, sink]) => ({ name, type: sink.type, contains: 'default', category: 'custom',
-			values: sink.figures(seconds) }));
-		return { version: '1.0.0', metadata: {}, config: { duration: seconds }, results: { metrics, checks: {} } };
+			values: sink.machineReadableFigures(seconds) }));
+		return { version: '1.0.0', metadata: {}, config: { duration: seconds }, results: { metrics, checks: { metrics: [], results: [] } } };
 	}
 }

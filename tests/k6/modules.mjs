@@ -3,8 +3,13 @@
 //
 // They are strict: an argument that k6 would pass over or guess at is an error here.
 import { NAME } from './metrics.mjs';
+import { duration } from './options.mjs';
 
 const PARAMS = ['headers', 'redirects', 'responseCallback', 'tags', 'timeout'];
+
+function none(more, what) {
+	if (more.length > 0) throw new TypeError(`${what}: ${more.length} arguments too many`);
+}
 
 function asTags(tags, what) {
 	for (const [key, value] of Object.entries(tags || {})) {
@@ -15,7 +20,8 @@ function asTags(tags, what) {
 
 function metricClass(vu, type) {
 	return class {
-		constructor(name, isTime) {
+		constructor(name, isTime, ...more) {
+			none(more, `metric ${name}`);
 			if (!vu.inInit) throw new Error(`metric ${name}: can only be made in the init context`);
 			if (!NAME.test(name)) throw new Error(`metric "${name}": not a name`);
 			if (isTime !== undefined && typeof isTime !== 'boolean') throw new TypeError(`metric ${name}: isTime is no boolean`);
@@ -23,7 +29,8 @@ function metricClass(vu, type) {
 			vu.declare(name, type);
 		}
 
-		add(value, tags) {
+		add(value, tags, ...more) {
+			none(more, `metric ${this.name}`);
 			if (vu.inInit) throw new Error(`metric ${this.name}: nothing can be added in the init context`);
 			const number = typeof value === 'boolean' ? Number(value) : value;
 			if (typeof number !== 'number' || Number.isNaN(number)) throw new TypeError(`metric ${this.name}: ${value} is no number`);
@@ -33,19 +40,14 @@ function metricClass(vu, type) {
 	};
 }
 
-class Response {
-	constructor(result) {
-		this.status = result.status;
-		this.headers = result.headers;
-		this.body = result.body;
-		this.error = result.error;
-		this.url = result.url;
-		this.timings = { duration: result.duration };
-	}
-
-	json() {
-		return JSON.parse(this.body);
-	}
+function makeResponse({ status, headers, body, error, url, duration: took }) {
+	const json = (...more) => {
+		none(more, 'response.json');
+		return JSON.parse(body);
+	};
+	const timings = guarded('response.timings', { duration: () => took });
+	return guarded('response', { status: () => status, headers: () => headers, body: () => body, error: () => error, url: () => url,
+		timings: () => timings, json: () => json });
 }
 
 function encode(body, headers) {
@@ -58,52 +60,73 @@ function encode(body, headers) {
 }
 
 function httpModule(vu) {
+	const made = new WeakSet(); // by expectedStatuses(): k6 takes no function of a script's own
+	function asCallback(callback) {
+		if (callback !== null && !made.has(callback)) throw new TypeError('http: a response callback is made by http.expectedStatuses()');
+		return callback;
+	}
 	let expected = (status) => status >= 200 && status < 400;
-	function request(method, url, body, params = {}) {
+	function request(method, url, body, params, more) {
+		none(more, `http.${method}`);
 		if (vu.inInit) throw new Error('no request can be made in the init context');
 		const odd = Object.keys(params).filter((key) => !PARAMS.includes(key));
 		if (odd.length > 0) throw new TypeError(`http: unknown params ${odd}`);
+		const callback = params.responseCallback === undefined ? expected : asCallback(params.responseCallback);
 		const headers = { 'User-Agent': 'k6-standin', ...params.headers };
+		for (const [name, value] of Object.entries(headers)) {
+			if (typeof value !== 'string') throw new TypeError(`http: header ${name} is a ${typeof value}, not a string`);
+		}
 		const encoded = encode(body, headers);
-		if (encoded !== null) headers['Content-Length'] = Buffer.byteLength(encoded);
-		const result = vu.exchange({ method, url: String(url), headers, body: encoded, timeout: params.timeout });
+		if (encoded !== null) headers['Content-Length'] = String(Buffer.byteLength(encoded));
+		const timeout = duration(params.timeout === undefined ? '60s' : params.timeout, 'http: timeout');
+		const result = vu.exchange({ method, url: String(url), headers, body: encoded, timeout });
 		if (result.status >= 300 && result.status < 400 && params.redirects !== 0) {
 			throw new Error(`${method} ${url}: ${result.status} would be followed: give redirects: 0`);
 		}
-		const passed = (params.responseCallback || expected)(result.status);
-		const tags = { method, status: String(result.status), name: String(url), expected_response: String(passed),
-			...asTags(params.tags, 'http') };
+		const tags = { method, status: String(result.status), name: String(url), ...asTags(params.tags, 'http') };
+		if (callback !== null) {
+			const passed = callback(result.status);
+			tags.expected_response = String(passed);
+			vu.sample('http_req_failed', passed ? 0 : 1, tags);
+		}
 		vu.sample('http_reqs', 1, tags);
 		vu.sample('http_req_duration', result.duration, tags);
-		vu.sample('http_req_failed', passed ? 0 : 1, tags);
-		return new Response(result);
+		return makeResponse(result);
 	}
 	const expectedStatuses = (...wanted) => {
 		if (!wanted.every((one) => Number.isInteger(one) || (one && Number.isInteger(one.min) && Number.isInteger(one.max)))) {
 			throw new TypeError('http.expectedStatuses: statuses, or {min, max}');
 		}
-		return (status) => wanted.some((one) => (Number.isInteger(one) ? one === status : status >= one.min && status <= one.max));
+		const callback = (status) => wanted.some((one) => (Number.isInteger(one) ? one === status : status >= one.min && status <= one.max));
+		made.add(callback);
+		return callback;
 	};
 	return {
-		get: (url, params) => request('GET', url, null, params),
-		post: (url, body, params) => request('POST', url, body, params),
+		get: (url, params = {}, ...more) => request('GET', url, null, params, more),
+		post: (url, body, params = {}, ...more) => request('POST', url, body, params, more),
 		expectedStatuses,
-		setResponseCallback: (callback) => { expected = callback; },
+		setResponseCallback: (callback) => { expected = asCallback(callback); },
 	};
 }
 
 function coreModule(vu) {
 	return {
-		check(value, checks, tags) {
+		check(value, checks, tags, ...more) {
+			none(more, 'check');
+			if (vu.inInit) throw new Error('check: not in the init context');
 			let all = true;
 			for (const [name, holds] of Object.entries(checks)) {
-				const passed = Boolean(typeof holds === 'function' ? holds(value) : holds);
+				if (name.includes('::')) throw new Error(`check "${name}": k6 keeps :: for its own names`);
+				const result = typeof holds === 'function' ? holds(value) : holds;
+				if (result && typeof result.then === 'function') throw new TypeError(`check "${name}": a promise is always true`);
+				const passed = Boolean(result);
 				vu.sample('checks', passed ? 1 : 0, { check: name, ...asTags(tags, 'check') });
 				all = all && passed;
 			}
 			return all;
 		},
 		sleep(seconds) {
+			if (vu.inInit) throw new Error('sleep: not in the init context');
 			if (typeof seconds !== 'number' || !(seconds >= 0)) throw new TypeError(`sleep: ${seconds} is not a time in seconds`);
 			vu.sleep(seconds * 1000);
 		},
@@ -132,6 +155,10 @@ function executionModule(vu) {
 		if (!vu.iteration) throw new Error('k6/execution: only within an iteration');
 		return read(vu.iteration);
 	};
+	const id = () => {
+		if (vu.inInit) throw new Error('exec.vu: not in the init context');
+		return vu.id;
+	};
 	return {
 		instance: guarded('exec.instance', {
 			currentTestRunDuration: () => {
@@ -143,7 +170,7 @@ function executionModule(vu) {
 			name: running((one) => one.scenario), executor: running((one) => one.executor), startTime: running((one) => one.startTime),
 			iterationInTest: running((one) => one.inTest), iterationInInstance: running((one) => one.inTest),
 		}),
-		vu: guarded('exec.vu', { idInTest: () => vu.id, idInInstance: () => vu.id, iterationInInstance: running((one) => one.inVu) }),
+		vu: guarded('exec.vu', { idInTest: id, idInInstance: id, iterationInInstance: running((one) => one.inVu) }),
 	};
 }
 
@@ -153,5 +180,5 @@ export function makeModules(vu) {
 	const metrics = {};
 	for (const name of ['Counter', 'Gauge', 'Rate', 'Trend']) metrics[name] = metricClass(vu, name.toLowerCase());
 	return { k6: spread(coreModule(vu)), 'k6/http': spread(httpModule(vu)), 'k6/metrics': spread(metrics),
-		'k6/execution': spread(executionModule(vu)) };
+		'k6/execution': { default: executionModule(vu) } };
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests over HTTP/1.1, for all VUs of a run. Each VU keeps its own connections.
+// Requests over HTTP/1.1, also in TLS, for all VUs of a run. Each VU keeps its own connections. Leaves out: HTTP/2, which k6
+// speaks with servers that offer it in TLS.
 import http from 'node:http';
+import https from 'node:https';
 
 // As Go writes the names of header fields: Retry-After, Ratelimit-Policy.
 function canonical(name) {
@@ -16,18 +18,21 @@ function fieldsOf(answer) {
 	return fields;
 }
 
-export function makeAgent() {
-	return new http.Agent({ keepAlive: true, maxSockets: 8 });
+// @param trustsAnyone  whether a server's certificate may be anybody's; @param localAddress  where connections come from, or undefined.
+export function makeAgents({ trustsAnyone, localAddress }) {
+	const settings = { keepAlive: true, maxSockets: 8, localAddress };
+	return { 'http:': new http.Agent(settings), 'https:': new https.Agent({ ...settings, rejectUnauthorized: !trustsAnyone }) };
 }
 
 // Never fails: what goes wrong is in `error`, with status 0. @return a promise of what a VU makes a Response of.
-export function exchange(agent, { method, url, headers, body, timeout }) {
+export function exchange(agents, { method, url, headers, body, timeout }) {
 	return new Promise((resolve) => {
 		const began = performance.now();
 		const done = (result) => resolve({ url, status: 0, headers: {}, body: null, error: '', ...result,
 			duration: performance.now() - began });
-		if (!/^http:\/\/[^/?#]+/.test(url)) return done({ error: `not an HTTP URL: ${url}` });
-		const request = http.request(url, { agent, method, headers });
+		const found = /^(https?:)\/\/[^/?#]+/.exec(url);
+		if (!found) return done({ error: `not an HTTP URL: ${url}` });
+		const request = (found[1] === 'https:' ? https : http).request(url, { agent: agents[found[1]], method, headers });
 		const timer = setTimeout(() => request.destroy(new Error('request timeout')), timeout);
 		request.on('error', (error) => {
 			clearTimeout(timer);

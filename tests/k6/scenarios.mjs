@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How each kind of scenario drives its VUs.
 //
-// All of them watch the clock in small steps. Leaves out: to interrupt a VU within gracefulRampDown; it ends its iteration.
+// All of them watch the clock in small steps. Leaves out: to interrupt a VU after gracefulRampDown; it ends its iteration.
 
 const STEP_MS = 5;
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
@@ -38,34 +38,51 @@ async function loop(run, vu, goesOn) {
 }
 
 async function rampingVus(run) {
-	const { scenario, vus } = run;
+	const { scenario } = run;
 	const loops = new Map();
 	let wanted = 0;
 	const goesOn = (i) => () => i < wanted && run.now() < scenario.length && !run.aborted();
+	const start = (i) => {
+		const vu = run.take();
+		loops.set(i, loop(run, vu, goesOn(i)).finally(() => {
+			loops.delete(i);
+			run.give(vu);
+		}));
+	};
 	while (run.now() < scenario.length && !run.aborted()) {
 		wanted = Math.floor(targetAt(scenario, run.now()) + 1e-9);
 		for (let i = 0; i < wanted; i += 1) {
-			if (!loops.has(i)) loops.set(i, loop(run, vus[i], goesOn(i)).finally(() => loops.delete(i)));
+			if (!loops.has(i)) start(i);
 		}
 		await pause(STEP_MS);
 	}
 	await Promise.all(loops.values());
 }
 
-async function constantVus(run) {
-	await Promise.all(run.vus.map((vu) => loop(run, vu, () => run.now() < run.scenario.length && !run.aborted())));
-}
-
-async function perVuIterations(run) {
-	await Promise.all(run.vus.map((vu) => {
-		let left = run.scenario.iterations;
-		return loop(run, vu, () => left-- > 0 && run.now() < run.scenario.length && !run.aborted());
+// All VUs at once. @param makeGoesOn  makes, for each, the function that tells whether to begin another iteration.
+async function together(run, makeGoesOn) {
+	await Promise.all(Array.from({ length: run.scenario.vus }, async () => {
+		const vu = run.take();
+		await loop(run, vu, makeGoesOn());
+		run.give(vu);
 	}));
 }
 
+async function constantVus(run) {
+	await together(run, () => () => run.now() < run.scenario.length && !run.aborted());
+}
+
+async function perVuIterations(run) {
+	await together(run, () => {
+		let left = run.scenario.iterations;
+		return () => left-- > 0 && run.now() < run.scenario.length && !run.aborted();
+	});
+}
+
 async function arrivalRate(run) {
-	const { scenario, vus } = run;
-	const idle = [...vus];
+	const { scenario } = run;
+	const idle = Array.from({ length: scenario.vus }, run.take);
+	const own = [...idle];
 	const under = new Set();
 	let begun = 0;
 	while (run.now() < scenario.length && !run.aborted()) {
@@ -84,6 +101,7 @@ async function arrivalRate(run) {
 		await pause(STEP_MS);
 	}
 	await Promise.all(under);
+	own.forEach(run.give);
 }
 
 export const executors = {

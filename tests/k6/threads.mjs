@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // VUs as the main thread sees them: threads that are told to run a function, one at a time.
 import { MessageChannel, Worker } from 'node:worker_threads';
-import { exchange, makeAgent } from './requests.mjs';
+import { exchange, makeAgents } from './requests.mjs';
 
-const TIMEOUT_MS = 60000;
-let agents = [];
+let opened = [];
 
 export class Vu {
-	// @param world  {source, path, env, began} of the script; @param hear  {samples, say} for what the VU reports.
+	// @param world  {source, path, env, began, network} of the script; @param hear  {samples, say} for what the VU reports.
 	constructor(world, id, hear) {
 		this.id = id;
 		this.hear = hear;
 		this.iterations = 0;
-		this.agent = makeAgent();
-		agents.push(this.agent);
+		this.agents = makeAgents(world.network);
+		opened.push(...Object.values(this.agents));
 		this.wake = new Int32Array(new SharedArrayBuffer(4));
 		const { port1, port2 } = new MessageChannel();
 		this.answers = port1;
@@ -43,7 +42,7 @@ export class Vu {
 	}
 
 	async request(request) {
-		const result = await exchange(this.agent, { ...request, timeout: request.timeout || TIMEOUT_MS });
+		const result = await exchange(this.agents, request);
 		this.answers.postMessage(result);
 		Atomics.store(this.wake, 0, 1);
 		Atomics.notify(this.wake, 0);
@@ -67,6 +66,6 @@ export class Vu {
 }
 
 export function closeConnections() {
-	for (const agent of agents) agent.destroy();
-	agents = [];
+	for (const agent of opened) agent.destroy();
+	opened = [];
 }

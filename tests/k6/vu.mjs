@@ -46,11 +46,32 @@ function makeConsole() {
 	return { log: say('info'), info: say('info'), warn: say('warning'), error: say('error'), debug: () => {} };
 }
 
+// Runs in the script's world: takes away what Node's JavaScript has and k6's has not, or had not in the oldest k6 that is promised.
+function forget() {
+	/* eslint-disable no-extend-native */
+	for (const name of ['WebAssembly', 'SharedArrayBuffer', 'Atomics', 'Intl', 'WeakRef', 'FinalizationRegistry', 'Iterator']) {
+		delete globalThis[name];
+	}
+	const younger = { Array: ['fromAsync'], Object: ['groupBy'], Map: ['groupBy'], Promise: ['withResolvers'] };
+	for (const [type, names] of Object.entries(younger)) for (const name of names) delete globalThis[type][name];
+	const methods = { Array: ['findLast', 'findLastIndex', 'toReversed', 'toSorted', 'toSpliced', 'with', 'toLocaleString'],
+		String: ['isWellFormed', 'toWellFormed', 'toLocaleLowerCase', 'toLocaleUpperCase'], Number: ['toLocaleString'],
+		BigInt: ['toLocaleString'], Date: ['toLocaleString', 'toLocaleDateString', 'toLocaleTimeString'] };
+	for (const [type, names] of Object.entries(methods)) for (const name of names) delete globalThis[type].prototype[name];
+}
+
+// So that a script which counts on its copy of setup()'s data being another VU's, or a new one each time, is found out.
+function frozen(value) {
+	if (typeof value === 'object' && value !== null) Object.values(Object.freeze(value)).forEach(frozen);
+	return value;
+}
+
 async function load() {
 	const context = vm.createContext({ ...globals, console: makeConsole() }, { codeGeneration: { strings: false, wasm: false } });
-	for (const name of ['WebAssembly', 'SharedArrayBuffer', 'Atomics', 'Intl']) delete context[name];
+	vm.runInContext(`(${forget})()`, context);
 	const modules = makeModules(vu);
-	const script = new vm.SourceTextModule(source, { context, identifier: path });
+	const initializeImportMeta = () => { throw new Error('import.meta: not to be had here'); };
+	const script = new vm.SourceTextModule(source, { context, identifier: path, initializeImportMeta });
 	await script.link((name) => {
 		if (modules[name] === undefined) throw new Error(`${path} imports "${name}": not one of ${Object.keys(modules)}`);
 		const made = new vm.SyntheticModule(Object.keys(modules[name]), function give() {
@@ -68,9 +89,9 @@ function run(world, { name, argument, iteration }) {
 	vu.iteration = iteration || null;
 	if (iteration) world.context.__ITER = iteration.inVu;
 	try {
-		const value = world.exported[name](argument);
+		const value = world.exported[name](name === 'handleSummary' ? argument : frozen(argument));
 		if (value && typeof value.then === 'function') throw new Error(`${name}() is asynchronous: not to be had here`);
-		return { value: value === undefined ? null : JSON.parse(JSON.stringify(value)) };
+		return { value: value === undefined ? undefined : JSON.parse(JSON.stringify(value)) };
 	} catch (error) {
 		return { error: String((error && error.stack) || error) };
 	} finally {

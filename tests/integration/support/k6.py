@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 SCRIPTS = ROOT / "deploy" / "k6"
 STAND_IN = ROOT / "tests" / "k6" / "k6.mjs"
 LIMIT_S = 300  # the reference story at full length takes 2 to 3 minutes
-THRESHOLDS_FAILED, INVALID_CONFIG, SCRIPT_EXCEPTION = 99, 104, 107
+THRESHOLDS_FAILED, SETUP_TIMEOUT, INVALID_CONFIG, SCRIPT_EXCEPTION = 99, 100, 104, 107
 CROSSED = re.compile(r"thresholds on metrics '([^']*)' have been crossed")
 
 
