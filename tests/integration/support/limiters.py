@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP servers whose limiter is wrong in one way each, for tests of what should notice it. One of them is right.
+"""HTTP servers whose limiter is wrong in one way each, for tests of what should notice it. Three of them are right: one as
+it should be, one that was in use before, and one that takes its time.
 
 Leaves out: links; the short one is made up.
 """
@@ -46,6 +47,48 @@ class AdmitsOneMore(Limiter):
         super().__init__(limit + 1, window_s)
 
 
+class AdmitsOneMoreOnce(Limiter):
+    """As if two servers had not seen each other, for once."""
+
+    def decide(self, now):
+        return (200, None) if self.asked == self.limit + 1 else super().decide(now)
+
+
+class ForgetsEarly(Limiter):
+    """Takes its window to be a twentieth shorter than it says."""
+
+    def __init__(self, limit, window_s):
+        super().__init__(limit, window_s * 0.95)
+
+
+class AdmitsEverybody(Limiter):
+    def decide(self, now):
+        return 200, None
+
+
+class AdmitsNobody(Limiter):
+    def decide(self, now):
+        return 429, math.ceil(self.window_s)
+
+
+class WasInUse(Limiter):
+    """Right, and nothing is free when the first client comes."""
+
+    def __init__(self, limit, window_s):
+        super().__init__(limit, window_s)
+        self.log.extend([time.monotonic()] * limit)
+
+
+class TakesItsTime(Limiter):
+    """Right, and decides at once; but the answer to every third comes late."""
+
+    def take(self):
+        answer = super().take()
+        if self.asked % 3 == 0:
+            time.sleep(0.3)
+        return answer
+
+
 class FixedWindows(Limiter):
     """Forgets all at every turn of its window: twice the limit at a turn. The first one comes early."""
 
@@ -76,6 +119,13 @@ class FailsOnce(Limiter):
         return (500, None) if self.asked == 20 else super().decide(now)
 
 
+class HangsUpOnce(Limiter):
+    """One connection is closed without an answer."""
+
+    def decide(self, now):
+        return (None, None) if self.asked == 20 else super().decide(now)
+
+
 class FailsAlways(Limiter):
     def decide(self, now):
         return 500, None
@@ -94,6 +144,26 @@ class TellsNothing(Limiter):
 
     def retry_after(self, now):
         return None
+
+
+class TellsNothingOnce(Limiter):
+    told = 0
+
+    def retry_after(self, now):
+        self.told += 1
+        return None if self.told == 10 else super().retry_after(now)
+
+
+class TellsZero(Limiter):
+    def retry_after(self, now):
+        return 0
+
+
+class TellsOneMore(Limiter):
+    """A second more than is true."""
+
+    def retry_after(self, now):
+        return super().retry_after(now) + 1
 
 
 class TellsTooMuch(Limiter):
@@ -133,9 +203,21 @@ class DeniesWithoutReason(Limiter):
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
+    def do_GET(self):
+        self.server.paths.add(self.path)
+        self.send_response(301 if self.server.elsewhere else 404)
+        if self.server.elsewhere:
+            self.send_header("Location", self.server.elsewhere)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def do_POST(self):
+        self.server.paths.add(self.path)
         self.rfile.read(int(self.headers["Content-Length"]))
         status, retry_after = self.server.limiter.take()
+        if status is None:
+            self.close_connection = True
+            return
         body = json.dumps(self.server.limiter.bodies[status])
         self.send_response(status)
         if retry_after is not None:
@@ -149,12 +231,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 class LimiterServer(http.server.ThreadingHTTPServer):
-    """`with LimiterServer(limiter) as server:` serves it at server.url."""
+    """`with LimiterServer(limiter) as server:` serves it at server.url. A GET is answered 404, or sent elsewhere."""
 
     daemon_threads = True
 
-    def __init__(self, limiter):
-        self.limiter = limiter
+    def __init__(self, limiter, elsewhere=None):
+        self.limiter, self.elsewhere = limiter, elsewhere
+        self.paths = set()
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
