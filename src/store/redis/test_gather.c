@@ -271,7 +271,7 @@ static void make(struct rig *rig, struct take *take, unsigned n, uint64_t timeou
 	take->op.done = on_done;
 	take->op.deadline_us = clock_mono_us() + timeout_us;
 	for (unsigned i = 0; i < n; i++) {
-		snprintf(take->keys[i], sizeof take->keys[i], "%u:{x}", i);
+		snprintf(take->keys[i], sizeof take->keys[i], "%c:{x}", '0' + (int)i);
 		take->op.takes[i] =
 			(struct store_take){ .policy = &policy, .key = take->keys[i], .key_len = 5, .cost = 1 };
 	}
@@ -628,17 +628,15 @@ static void a_full_queue_refuses(void **state)
 	assert_non_null(takes);
 	open_rig(&rig, SILENT);
 	for (unsigned i = 0; i < MOST; i++) {
-		make(&rig, &takes[i], 1, 2 * SECOND);
-		if (i > 0) /* one deadline for all */
-			takes[i].op.deadline_us = takes[0].op.deadline_us;
-		assert_int_equal(store_submit(rig.store, &takes[i].op), STORE_PENDING);
+		submit(&rig, &takes[i], 1);
 		if (i == MOST / 2)
 			uv_run(&rig.loop, UV_RUN_NOWAIT); /* on their way, or put aside: both count */
 	}
 	make(&rig, &takes[MOST], 1, 20 * SECOND);
 	assert_int_equal(store_submit(rig.store, &takes[MOST].op), -EAGAIN);
-	run_ended(&rig, takes, MOST);
 	__atomic_store_n(&rig.plan.manner, WELL, __ATOMIC_RELEASE);
+	test_peer_hang_up(&rig.peer);
+	run_ended(&rig, takes, MOST);
 	run_until(&rig, has_module, NULL);
 	submit(&rig, &takes[MOST], 1);
 	run_ended(&rig, &takes[MOST], 1);

@@ -191,6 +191,14 @@ void test_peer_start(struct test_peer *peer, void (*serve)(struct test_peer *, i
 	assert_int_equal(pthread_create(&peer->thread, NULL, peer_main, peer), 0);
 }
 
+void test_peer_hang_up(struct test_peer *peer)
+{
+	pthread_mutex_lock(&peer->lock);
+	if (peer->fd >= 0)
+		shutdown(peer->fd, SHUT_RDWR);
+	pthread_mutex_unlock(&peer->lock);
+}
+
 void test_peer_stop(struct test_peer *peer)
 {
 	pthread_mutex_lock(&peer->lock);

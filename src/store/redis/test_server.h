@@ -59,6 +59,9 @@ struct test_peer {
 
 void test_peer_start(struct test_peer *peer, void (*serve)(struct test_peer *, int, unsigned), void *context);
 
+/** Ends the connection that it has, if there is one, and accepts the next. */
+void test_peer_hang_up(struct test_peer *peer);
+
 /** Ends what goes on, and the thread. */
 void test_peer_stop(struct test_peer *peer);
 
