@@ -9,7 +9,7 @@ PYTHON ?= /usr/bin/python3
 .PHONY: help deps build run test deb deb-test docker docker-test stores soak terraform bench lint format asan tsan fuzz install clean docs
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 deps: ## install what the build needs (Debian packages), if it is missing
 	@scripts/deps build
@@ -21,11 +21,11 @@ run: build ## shorten, redirect and limit on port 5000: in-process limiter, SQLi
 	@mkdir -p run
 	$(BUILD)/sluice serve --links sqlite:run/sluice.db
 
-test: build ## every test, on the optimised build; ends with a line that counts them
+test: build ## every test, on the optimised build; ends with a line that counts them (root or sudo)
 	@scripts/deps test
 	@$(PYTHON) tests/run.py $(BUILD)
 
-deb: ## Debian packages: build/deb/*.deb
+deb: ## Debian packages, with a service: build/deb/*.deb
 	@scripts/deps deb
 	@scripts/deb build/deb
 
@@ -40,12 +40,12 @@ docker-test: ## build the images on bases made here, bring the plant up in Docke
 	@scripts/deps docker
 	@SLUICE_BUILD=$(BUILD) $(PYTHON) -m pytest -q -rP -p no:cacheprovider tests/docker
 
-stores: build ## fetch other versions of Redis and Valkey, and test script and module on each
+stores: build ## test script and module on other versions of Redis and Valkey (downloads)
 	@scripts/deps test
 	@scripts/deps stores
 	@$(PYTHON) tests/stores.py $(BUILD) build-stores
 
-soak: build ## the plant at full length: tests/topology with windows and outages of minutes
+soak: build ## the plant at full length: tests/topology with windows and outages of minutes (root)
 	@scripts/deps test
 	@SLUICE_SOAK=1 $(PYTHON) tests/run.py $(BUILD) --plant
 

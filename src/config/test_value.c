@@ -192,7 +192,7 @@ static void networks(void **state)
 {
 	static const struct {
 		const char *text, *first; /* in IPv6 form */
-		int prefix;
+		uint32_t prefix;
 		const char *why;
 	} cases[] = {
 		{ "10.0.0.0/8", "::ffff:10.0.0.0", 104, NULL },
