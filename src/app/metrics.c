@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "store/failure.h"
 
 static const uint64_t bounds_us[METRIC_BUCKETS] = { 25,   50,    100,   250,    500,    1000,    2500,
@@ -16,6 +17,7 @@ static const char *const decider_names[4] = { "store", "local", "open", "closed"
 
 struct metrics {
 	size_t threads;
+	uint64_t made_us; /* of the wall clock */
 	struct worker_metrics *workers;
 	_Atomic(struct limit_metrics *) limits; /* only grows */
 	struct metrics_sources sources;
@@ -39,6 +41,7 @@ struct metrics *metrics_new(size_t threads)
 	if (metrics == NULL)
 		return NULL;
 	metrics->threads = threads;
+	metrics->made_us = clock_wall_us();
 	metrics->workers = aligned_alloc(64, threads * sizeof *metrics->workers);
 	if (metrics->workers == NULL) {
 		free(metrics);
@@ -188,12 +191,13 @@ static void write_shared_store(FILE *out, struct store *store, const struct stor
 	          "Denials remembered, also those whose time is up and whose place is free.", stats->deny_entries);
 }
 
-static void write_store(FILE *out, struct store *store)
+static void write_store(FILE *out, struct store *store, uint64_t max_keys)
 {
 	struct store_stats stats = { 0 };
 
 	store_stats(store, &stats);
 	write_one(out, "sluice_limiter_keys", "gauge", "Limiter states held.", stats.keys);
+	write_one(out, "sluice_limiter_keys_max", "gauge", "How many may be held: limiter.max_keys.", max_keys);
 	write_one(out, "sluice_limiter_bytes", "gauge", "Memory held for limiter states.", stats.bytes);
 	write_one(out, "sluice_limiter_refused_total", "counter",
 	          "Decisions that the store refused because it was full.", stats.refused);
@@ -209,6 +213,8 @@ static void write_links(FILE *out, struct links *links)
 	struct links_stats stats = { 0 };
 
 	links_stats(links, &stats);
+	write_one(out, "sluice_links_up", "gauge", "1 while the database takes and gives links, 0 while it does not.",
+	          links_ready(links));
 	write_one(out, "sluice_link_cache_hits_total", "counter", "Redirects served from the link cache.",
 	          stats.cache_hits);
 	write_one(out, "sluice_link_cache_misses_total", "counter", "Redirects that asked the database.",
@@ -245,10 +251,21 @@ static void write_http(FILE *out, const struct metrics *metrics)
 	write_one(out, "sluice_connections_refused_total", "counter",
 	          "Connections ended at once: their client holds too many.", refused);
 	write_one(out, "sluice_connections_open", "gauge", "Connections open.", open);
+	write_one(out, "sluice_connections_max", "gauge", "How many may be open: server.max_connections.",
+	          metrics->sources.max_connections);
 	write_one(out, "sluice_connections_timed_out_total", "counter",
 	          "Connections ended because a request did not come in time.", timed_out);
 	write_one(out, "sluice_connection_errors_total", "counter", "Broken connections and unreadable requests.",
 	          broken);
+}
+
+/* By this, and not by counters that begin anew, a restart is seen: those of a server that nobody asks stay where they
+ * were. */
+static void write_start(FILE *out, const struct metrics *metrics)
+{
+	write_head(out, "sluice_start_time_seconds", "gauge", "When the server was started, in seconds since 1970.");
+	fprintf(out, "sluice_start_time_seconds %llu.%06llu\n", (unsigned long long)(metrics->made_us / 1000000),
+	        (unsigned long long)(metrics->made_us % 1000000));
 }
 
 size_t metrics_write(struct metrics *metrics, char **text)
@@ -258,10 +275,11 @@ size_t metrics_write(struct metrics *metrics, char **text)
 
 	if (out == NULL)
 		return 0;
+	write_start(out, metrics);
 	write_decisions(out, metrics);
 	write_requests(out, metrics);
 	write_durations(out, metrics);
-	write_store(out, metrics->sources.store);
+	write_store(out, metrics->sources.store, metrics->sources.max_keys);
 	write_links(out, metrics->sources.links);
 	write_http(out, metrics);
 	if (metrics->sources.access_log != NULL)

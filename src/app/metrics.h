@@ -50,11 +50,14 @@ struct metrics_sources {
 	struct links *links;
 	struct access_log *access_log; /* NULL: off */
 	const struct http_stats *http; /* one a thread */
+	uint32_t max_connections;      /* server.max_connections: how near the bound is, is seen in one place */
+	uint64_t max_keys;             /* limiter.max_keys, likewise */
 };
 
 struct metrics;
 
-/** @param threads  number of loop threads. @return NULL when memory is short. */
+/** Once, when the server starts: the page tells when that was. @param threads  number of loop threads. @return NULL
+ * when memory is short. */
 struct metrics *metrics_new(size_t threads);
 
 /** Before the first metrics_write(). `sources` is copied; what it points at outlives the metrics. */

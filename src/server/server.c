@@ -132,10 +132,13 @@ static bool start_workers(struct server *server)
 	uint32_t share = (uint32_t)((config->server.max_connections + server->threads - 1) / server->threads);
 
 	/* Before the first thread: it may be asked for the metrics at once. */
-	metrics_set_sources(server->app.metrics, &(struct metrics_sources){ .store = server->app.store,
-	                                                                    .links = server->app.links,
-	                                                                    .access_log = server->access,
-	                                                                    .http = server->http_stats });
+	metrics_set_sources(server->app.metrics,
+	                    &(struct metrics_sources){ .store = server->app.store,
+	                                               .links = server->app.links,
+	                                               .access_log = server->access,
+	                                               .http = server->http_stats,
+	                                               .max_connections = config->server.max_connections,
+	                                               .max_keys = config->limiter.max_keys });
 	for (size_t i = 0; i < server->threads; i++) {
 		struct worker_config worker = {
 			.app = &server->app,

@@ -21,8 +21,9 @@ COUNTERS = {
 }
 GAUGES = {
     "sluice_limiter_keys", "sluice_limiter_bytes", "sluice_limiter_up", "sluice_limiter_servers",
-    "sluice_limiter_connections", "sluice_limiter_module_connections", "sluice_deny_cache_entries", "sluice_link_cache_entries", "sluice_link_cache_bytes",
-    "sluice_link_reads_queued", "sluice_link_writes_queued", "sluice_clicks_pending", "sluice_connections_open",
+    "sluice_limiter_connections", "sluice_limiter_module_connections", "sluice_deny_cache_entries", "sluice_link_cache_entries",
+    "sluice_link_cache_bytes", "sluice_links_up", "sluice_link_reads_queued", "sluice_link_writes_queued", "sluice_clicks_pending",
+    "sluice_connections_open", "sluice_connections_max", "sluice_limiter_keys_max", "sluice_start_time_seconds",
 }
 OUR_LABELS = {
     "endpoint": {"home", "shorten", "redirect", "operations", "broken"},
@@ -40,6 +41,22 @@ def test_every_metric_is_there_and_explained(sluice):
     assert metrics.types["sluice_request_duration_seconds"] == "histogram"
     assert set(metrics.types) == set(metrics.helps)
     assert all(name.startswith("sluice_") for name in metrics.types)
+
+
+def test_a_restart_is_seen_also_of_a_server_that_nobody_asks(start):
+    before = time.time()
+    server = start()
+    first = server.metrics().value("sluice_start_time_seconds")
+    assert before - 1 <= first <= time.time()
+    assert server.metrics().value("sluice_start_time_seconds") == first
+    server.stop()
+    server.start()
+    assert server.metrics().value("sluice_start_time_seconds") > first
+
+
+def test_bounds_are_told_beside_what_they_bound(start):
+    metrics = start(config="server: {max_connections: 77}\nlimiter: {max_keys: 4000000000}\n").metrics()
+    assert metrics.value("sluice_connections_max") == 77 and metrics.value("sluice_limiter_keys_max") == 4000000000
 
 
 def moved(before, after):

@@ -63,9 +63,25 @@ def test_every_alert_fires_when_it_should_and_not_otherwise():
         assert re.search(rf"alertname: {alert}\n +exp_alerts:", tested), f"{alert} is not shown to fire"
 
 
+def headings(text):
+    """The anchors of a page, as GitHub names them."""
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+
+
 def test_every_alert_is_in_the_operators_guide():
     guide = (ROOT / "docs" / "operations.md").read_text()
-    assert [alert for alert in re.findall(r"- alert: (\w+)", RULES.read_text()) if f"`{alert}`" not in guide] == []
+    alerts = re.findall(r"- alert: (\w+)", RULES.read_text())
+    assert [alert for alert in alerts if f"`{alert}`" not in guide] == []
+    assert set(re.findall(r"`(Sluice[A-Z]\w+)`", guide)) == set(alerts), "the guide speaks of alerts that there are not"
+
+
+def test_every_alert_says_what_it_means_what_to_do_and_where_to_read_on():
+    anchors = headings((ROOT / "docs" / "operations.md").read_text())
+    for rule in re.split(r"(?=- alert: )", RULES.read_text())[1:]:
+        told = dict(re.findall(r"^ {10}(\w+): (.+)$", rule, re.MULTILINE))
+        assert {"summary", "description", "runbook"} <= told.keys(), rule
+        page, _, section = told["runbook"].partition("#")
+        assert page == "operations.md" and section in anchors, told["runbook"]
 
 
 def test_the_dashboard_is_one_that_grafana_can_lay_out():
@@ -180,7 +196,8 @@ def test_every_question_of_the_dashboard_has_an_answer(live):
     for (title, _, legend), found in answers.items():
         for label in re.findall(r"\{\{(\w+)\}\}", legend):
             assert all(label in labels for labels, _ in found), (title, label)
-    assert dict((title, found[0][1]) for (title, _, _), found in answers.items())["Servers up"] == 2
+    shown = {title: found[0][1] for (title, _, _), found in answers.items()}
+    assert (shown["Servers that can't be asked"], shown["Limiter's store"], shown["Links' database"]) == (0, 1, 1)
 
 
 def test_what_the_dashboard_lets_choose_exists(live):

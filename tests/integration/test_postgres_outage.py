@@ -31,6 +31,7 @@ def check_away(server, cached):
         assert (answer.status, answer["Retry-After"]) == (503, "1"), answer
     assert (server.get("/readyz").status, server.get("/readyz").body) == (503, b"links: not reachable\n")
     assert server.get("/healthz").status == 200
+    assert server.metrics().value("sluice_links_up") == 0
 
 
 def fill_cache(server, n=5):
@@ -54,6 +55,7 @@ def test_killed_and_back(start_pg, postgres):
         server.wait_until_ready()
         for path, url in cached.items():
             assert server.get(path)["Location"] == url
+        assert server.metrics().value("sluice_links_up") == 1
         server.code_of(f"http://example.org/after/{round_}")
     said = lines_about_links(server)
     assert len(said) <= 4 * 2, f"one line a change, not one a request: {said}"
