@@ -284,7 +284,7 @@ size_t metrics_write(struct metrics *metrics, char **text)
 	write_http(out, metrics);
 	if (metrics->sources.access_log != NULL)
 		write_one(out, "sluice_access_log_dropped_total", "counter",
-		          "Log lines dropped because the log file could not keep up.",
+		          "Log lines dropped because the log file could not keep up, or be written.",
 		          access_log_dropped(metrics->sources.access_log));
 	if (fclose(out) != 0) {
 		free(*text);

@@ -11,10 +11,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/log.h"
+
 #define BUFFER_SIZE (256 * 1024)
 #define LINE_MAX_BYTES 2048
 #define TARGET_SHOWN 256 /* bytes of a target that are logged; escaped, six times as many */
 #define METHOD_SHOWN 16
+#define SAY_AGAIN_US UINT64_C(60000000) /* a disk that is full now and then is not worth more lines */
 
 struct buffer {
 	size_t len;
@@ -40,6 +44,10 @@ struct access_log {
 	int fd;
 	bool json, closing;
 	_Atomic uint64_t dropped;
+	/* Of the thread that writes. */
+	bool torn;        /* the last line has no end yet */
+	bool told;        /* the operator knows that lines are dropped */
+	uint64_t told_us; /* since when; 0: never */
 };
 
 static int open_file(const char *path)
@@ -49,18 +57,55 @@ static int open_file(const char *path)
 	return fd >= 0 ? fd : -errno;
 }
 
-static void write_all(int fd, const char *bytes, size_t len)
+/* @return 0, or an errno; then `*done` bytes have been written. */
+static int write_all(int fd, const char *bytes, size_t len, size_t *done)
 {
-	while (len > 0) {
-		ssize_t written = write(fd, bytes, len);
+	for (*done = 0; *done < len;) {
+		ssize_t written = write(fd, bytes + *done, len - *done);
 
 		if (written < 0 && errno == EINTR)
 			continue;
-		if (written <= 0) /* a closed pipe, a full disk: the service goes on without its log */
-			return;
-		bytes += written;
-		len -= (size_t)written;
+		if (written <= 0)
+			return written < 0 ? errno : EIO;
+		*done += (size_t)written;
 	}
+	return 0;
+}
+
+static void tell_how_it_goes(struct access_log *log, int err)
+{
+	const char *path = log->path != NULL ? log->path : "-";
+	uint64_t now_us = clock_mono_us();
+
+	if (err == 0 && log->told) {
+		log_info("log.access_file: %s: is written again", path);
+		log->told = false;
+	} else if (err != 0 && !log->told && (log->told_us == 0 || now_us - log->told_us > SAY_AGAIN_US)) {
+		log_error("log.access_file: %s: %s; lines are dropped and counted", path, strerror(err));
+		log->told = true;
+		log->told_us = now_us;
+	}
+}
+
+/* Whole lines. On a full disk, or into a closed pipe, what can't be written is dropped: the service goes on without. */
+static void write_lines(struct access_log *log, int fd, const char *bytes, size_t len)
+{
+	size_t done = 0;
+	int err = log->torn ? write_all(fd, "\n", 1, &done) : 0;
+
+	if (err == 0) {
+		log->torn = false;
+		err = write_all(fd, bytes, len, &done);
+		log->torn = done > 0 && bytes[done - 1] != '\n';
+	}
+	if (err != 0) {
+		uint64_t lines = 0;
+
+		for (size_t i = done; i < len; i++)
+			lines += bytes[i] == '\n';
+		atomic_fetch_add_explicit(&log->dropped, lines, memory_order_relaxed);
+	}
+	tell_how_it_goes(log, err);
 }
 
 /* Takes any buffer that waits. Lock held. */
@@ -85,7 +130,7 @@ static void *write_loop(void *arg)
 			int fd = log->fd;
 
 			pthread_mutex_unlock(&log->lock);
-			write_all(fd, writer->handed->bytes, writer->handed->len);
+			write_lines(log, fd, writer->handed->bytes, writer->handed->len);
 			pthread_mutex_lock(&log->lock);
 			writer->handed->len = 0;
 			writer->spare = writer->handed;
@@ -318,7 +363,8 @@ void access_log_close(struct access_log *log)
 	pthread_join(log->thread, NULL);
 	while ((writer = log->writers) != NULL) {
 		log->writers = writer->next;
-		write_all(log->fd, writer->filling->bytes, writer->filling->len);
+		if (writer->filling->len > 0)
+			write_lines(log, log->fd, writer->filling->bytes, writer->filling->len);
 		free(writer->filling);
 		free(writer->handed);
 		free(writer->spare);

@@ -3,7 +3,7 @@
  * access_log.h: one line a request, written off the hot path.
  *
  * Each loop thread fills a buffer of its own; one thread of the log writes full or old buffers out. When
- * the disk can't keep up lines are dropped and counted: a slow disk never slows a request.
+ * the disk can't keep up, or is full, lines are dropped and counted: a slow disk never slows a request.
  *
  * Leaves out: rotation. Rename the file and send SIGHUP: it is opened anew.
  */

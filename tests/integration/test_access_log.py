@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The access log: one true line a request, whatever was sent."""
 import json
+import pathlib
 import re
 import time
 
 import pytest
 
+from support import sandbox
 from support.server import READY
 from support.waiting import wait_until
 from support.wire import build
@@ -184,6 +186,38 @@ def test_a_rotated_file_is_opened_anew(start):
     before, after = server.log(old), server.log(log)
     assert {int(line["path"].partition("?")[2]) for line in before + after} == set(range(40))
     assert len(before) >= 20 and len(after) >= 19  # the one between may be in either
+
+
+def test_a_log_that_cannot_be_written_is_told_and_counted(start):
+    server = start(limit="off", config="log:\n  access_file: /dev/full\n")
+    for _ in range(20):
+        assert server.get("/healthz").status == 200
+    wait_until(lambda: server.metrics().value("sluice_access_log_dropped_total") >= 20, what="the lines to be counted")
+    assert server.stderr.count("log.access_file: /dev/full: No space left on device; lines are dropped and counted") == 1
+
+
+def test_a_disk_that_is_full_for_a_while(start):
+    """Lines that found room are whole, the others counted, and it goes on by itself when there is room again."""
+    if sandbox.is_refused():
+        pytest.skip("the kernel gives no namespaces here (not root, a chroot, or a container), and so no small disk")
+    small = 'mount -t tmpfs -o size=8k none disk && head -c 4096 /dev/zero >disk/ballast && exec "$@"'
+    server = start(limit="off", config="log:\n  access_file: disk/access.log\n",
+                   prepare=lambda folder: (folder / "disk").mkdir(), before=["unshare", "--mount", "sh", "-c", small, "sh"])
+    disk = pathlib.Path(f"/proc/{server.process.pid}/root{server.folder}/disk")
+
+    def dropped():
+        server.get("/healthz?while-it-is-full")
+        return server.metrics().value("sluice_access_log_dropped_total")
+    wait_until(dropped, what="the disk to be full")
+    assert (disk / "access.log").stat().st_size == 4096
+    (disk / "ballast").unlink()
+    server.get("/healthz?again")
+    wait_until(lambda: "/healthz?again" in (disk / "access.log").read_text(), what="the log to be written again")
+    lines = [line for line in (disk / "access.log").read_text().split("\n") if line]
+    whole = re.compile(r'\S+Z 127\.0\.0\.1 "GET \S+" 200 \d+ \d+ -')
+    assert len([line for line in lines if not whole.fullmatch(line)]) <= 1, "more than the line at which the disk was full"
+    assert whole.fullmatch([line for line in lines if "again" in line][0])
+    assert "No space left on device; lines are dropped" in server.stderr and "is written again" in server.stderr
 
 
 def test_a_log_that_cannot_be_opened_anew_goes_on_in_the_old_file(start):
