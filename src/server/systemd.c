@@ -6,9 +6,11 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#define WAIT_S 2   /* for a manager whose queue is full: longer than systemd takes to load itself anew */
 #define FIRST_FD 3 /* sockets are passed as 3, 4, 5, … */
 
 /* @return a decimal number without sign or blanks, or -1. */
@@ -104,6 +106,7 @@ int systemd_sockets(struct sockaddr_storage *address, int *fds, size_t n, const 
 int systemd_notify(const char *state)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const struct timeval wait = { .tv_sec = WAIT_S };
 	const char *path = getenv("NOTIFY_SOCKET");
 	size_t len = path != NULL ? strlen(path) : 0;
 	ssize_t sent;
@@ -119,6 +122,7 @@ int systemd_notify(const char *state)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
 	do {
 		sent = sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
 		              (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));

@@ -24,7 +24,7 @@
 int systemd_sockets(struct sockaddr_storage *address, int *fds, size_t n, const char **why);
 
 /**
- * Tells the service manager. Any thread; does not wait.
+ * Tells the service manager. Any thread; waits two seconds at most, for a manager that does not read what it is told.
  *
  * @param state  lines of NAME=VALUE: "READY=1", "STOPPING=1", "STATUS=…".
  * @return 0 when it was sent, or when nobody wants to know (NOTIFY_SOCKET is not set); else a negative errno.

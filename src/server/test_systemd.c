@@ -188,6 +188,20 @@ static void the_manager_hears(void **state)
 	rmdir(folder);
 }
 
+/* It has stopped reading, and its queue is full: we go on. */
+static void the_manager_is_deaf(void **state)
+{
+	int fd = open_manager("@test-systemd-deaf");
+	int sent = 0, err;
+
+	while ((err = systemd_notify("STATUS=again")) == 0 && sent < 10000)
+		sent++;
+	assert_int_equal(err, -EAGAIN);
+	assert_true(sent > 0);
+	close(fd);
+	unsetenv("NOTIFY_SOCKET");
+}
+
 static void nobody_hears(void **state)
 {
 	char long_path[200];
@@ -215,6 +229,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_for_us_is_left_alone),
 		cmocka_unit_test(what_can_not_be_served_is_refused),
 		cmocka_unit_test(the_manager_hears),
+		cmocka_unit_test(the_manager_is_deaf),
 		cmocka_unit_test(nobody_hears),
 	};
 
