@@ -73,6 +73,13 @@ int db_open(struct db *db, const char *path, bool create, char *why, size_t why_
 		db_close(db);
 		return -1;
 	}
+	/* SQLite then opens it to be read, and the first new link would be the first to tell: after a restore, or an import
+	 * as root. Who only reads may. */
+	if (create && sqlite3_db_readonly(db->handle, "main") == 1) {
+		snprintf(why, why_size, "%s: can't be written by this user; give it to the user that serves (chown)", path);
+		db_close(db);
+		return -1;
+	}
 	sqlite3_busy_handler(db->handle, on_busy, NULL);
 	if (schema_prepare(db->handle, path, why, why_size) != 0 || prepare_all(db, path, why, why_size) != 0) {
 		db_close(db);

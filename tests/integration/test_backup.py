@@ -4,15 +4,15 @@ everything that was answered before the backup began is there."""
 import concurrent.futures
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import threading
 
 import pytest
 
-from support.postgres import Postgres, as_user, programs
-from support.server import Sluice
+from support import sandbox
+from support.postgres import programs
+from support.server import binary
 from support.waiting import LIMIT_S, wait_until
 
 GUIDE = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "operations.md").read_text()
@@ -108,6 +108,20 @@ def test_sqlite_over_a_database_that_was_in_use(start, tmp_path):
     check_links(server, kept)
     check_goes_on(server, kept)
     assert server.get(lost).status == 404
+
+
+def test_a_database_that_can_only_be_read_is_refused_at_the_start(start, tmp_path):
+    """As one is that root has put back: better now than when the first author comes. The mount stands for another owner."""
+    if sandbox.is_refused():
+        pytest.skip("the kernel gives no namespaces here (not root, a chroot, or a container)")
+    made = start()
+    path = made.code_of("https://example.com/kept")
+    made.stop()
+    only_read = 'mount --bind sluice.db sluice.db && mount -o remount,bind,ro sluice.db && exec "$@"'
+    with pytest.raises(AssertionError, match="ended with 1 .*sluice.db: can't be written by this user; give it to the user that serves"):
+        start(prepare=lambda folder: shutil.copy(made.database, folder), before=["unshare", "--mount", "sh", "-c", only_read, "sh"])
+    assert f"{path[1:]},https://example.com/kept" in run(binary(), "links", "export", "-", "--format", "csv",
+                                                         "--links", f"sqlite:{made.database}")
 
 
 def test_postgres(start_pg, postgres, database, tmp_path):
