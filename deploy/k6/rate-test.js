@@ -15,31 +15,8 @@ import exec from 'k6/execution';
 import http from 'k6/http';
 import { check, sleep } from 'k6';
 import { Counter } from 'k6/metrics';
+import { BASE_URL, TIMEOUT_MS, codeOf, line, mustAnswer, number, parsed, said, valuesOf, whole, written } from './common.js';
 
-function number(name, usual, least) {
-	const given = __ENV[name];
-	if (given === undefined || given === '') return usual;
-	const value = Number(given);
-	if (!(value >= least && value < 1e9)) throw new Error(`${name}=${given}: must be a number from ${least} on`);
-	return value;
-}
-
-function whole(name, usual, least) {
-	const value = number(name, usual, least);
-	if (!Number.isInteger(value)) throw new Error(`${name}=${value}: must be a whole number`);
-	return value;
-}
-
-// Where requests go: an http or https URL, perhaps with a path, that everything is put behind.
-function baseUrl() {
-	const given = __ENV.BASE_URL || 'http://10.0.0.100';
-	if (!/^https?:\/\/[^\s/?#]+(\/[^\s?#]*)?$/.test(given)) {
-		throw new Error(`BASE_URL=${given}: must be http://HOST, http://HOST:PORT or the same with https, and perhaps a path`);
-	}
-	return given.replace(/\/+$/, '');
-}
-
-const BASE_URL = baseUrl();
 const LIMIT = whole('LIMIT', 10, 1); // what the servers were told
 const WINDOW_MS = number('WINDOW', 60, 0.1) * 1000;
 const BURST = whole('BURST', LIMIT, 1);
@@ -72,7 +49,6 @@ const REACH_MS = WINDOW_MS * (1 + DRIFT) + SLACK_MS; // what `reaches` are long
 const TOLERANCE_MS = 250; // of a moment that the server told in whole seconds, perhaps from memory
 const RETRY_MAX_S = Math.ceil(promise.waitMs / 1000) + (WINDOW_MS > 2100000 ? 1 : 0); // long windows are kept in coarser steps
 const PAUSE_MS = 2000; // from the end of the story to the patient client
-const TIMEOUT_MS = 10000;
 const STORY_MS = UP_MS + STEADY_MS + DOWN_MS;
 const PATIENT_MS = PATIENT ? PAUSE_MS + RETRY_MAX_S * 1000 + 5000 : 0;
 const WHOLE_MS = STORY_MS + PATIENT_MS + 3 * TIMEOUT_MS; // by then k6 has ended both scenarios, however late they are
@@ -149,16 +125,6 @@ export const options = { scenarios: scenarios(), thresholds: thresholds() };
 const PARAMS = { timeout: TIMEOUT_MS, redirects: 0, tags: { name: 'POST /shorten' } };
 http.setResponseCallback(http.expectedStatuses(200, 429));
 
-// Sees that somebody is there before anything begins. Any answer will do, if it does not send us elsewhere.
-function mustAnswer() {
-	const answer = http.get(`${BASE_URL}/healthz`, { timeout: TIMEOUT_MS, redirects: 0, responseCallback: null, tags: { name: 'GET /healthz' } });
-	const how = __ENV.BASE_URL ? '' : '; without -e BASE_URL=http://HOST it is the reference plant that is asked';
-	if (answer.status === 0) throw new Error(`BASE_URL=${BASE_URL}: no answer (${answer.error})${how}`);
-	if (answer.status >= 300 && answer.status < 400) {
-		throw new Error(`BASE_URL=${BASE_URL}: answers ${answer.status} and sends us to ${answer.headers.Location}: give -e BASE_URL= that${how}`);
-	}
-}
-
 // Every Counter gets a sample, so that none is passed over for having none. @return when the story begins: no executor has
 // anything to do before.
 export function setup() {
@@ -201,15 +167,7 @@ function judge(shot) {
 	else if (answer.status === 429) judgeDenial(shot);
 	else {
 		wrongAnswers.add(1);
-		complain(`POST /shorten: ${answer.status === 0 ? answer.error : `${answer.status} ${String(answer.body).slice(0, 200)}`}`);
-	}
-}
-
-function parsed(body) {
-	try {
-		return JSON.parse(body) || {};
-	} catch (error) {
-		return {};
+		complain(`POST /shorten: ${said(answer)}`);
 	}
 }
 
@@ -221,7 +179,7 @@ function lie(text) {
 const seconds = (ms) => `${(ms / 1000).toFixed(3)} s`;
 
 function judgeAdmission({ answer, sent, came, began }) {
-	if (!check(answer, { '200 with a short link': (r) => /^\/[0-9A-Za-z_-]+$/.test(parsed(r.body).short_url) })) partAnswers.add(1);
+	if (!check(answer, { '200 with a short link': (r) => codeOf(r) !== undefined })) partAnswers.add(1);
 	admitted.add(1);
 	// Surely within [k * STEP_MS, k * STEP_MS + JUDGED_MS).
 	for (let k = Math.max(0, Math.floor((came - JUDGED_MS) / STEP_MS) + 1); k <= sent / STEP_MS && k < windows.length; k += 1) {
@@ -283,19 +241,8 @@ export function patient({ began }) {
 	patientWaits.add(1);
 }
 
-// The count of a Counter at the end of the run, in the form of the summary up to k6 1.x or in that of 2.0.
-function countOf(data, name) {
-	const found = Array.isArray(data.metrics) || !data.metrics
-		? ((data.results || data).metrics || []).find((metric) => metric.name === name) : data.metrics[name];
-	return found && found.values ? found.values.count : undefined;
-}
-
 function counts(data, names) {
-	return names.map((name) => countOf(data, name)).filter((count) => count !== undefined);
-}
-
-function line(text, value, kept) {
-	return `  ${kept ? 'kept  ' : 'BROKEN'}  ${text}: ${value}\n`;
+	return names.map((name) => valuesOf(data, name).count).filter((count) => count !== undefined);
 }
 
 // Tells in words what the thresholds decide. They alone set the exit status.
@@ -304,17 +251,15 @@ export function handleSummary(data) {
 	let text = `\nSluice at ${BASE_URL}: ${LIMIT} in ${window} by ${ALGORITHM}, up to ${CLIENTS} clients of one address\n`;
 	text += `  requests: ${counts(data, ['admitted'])} admitted, ${counts(data, ['denied'])} denied\n`;
 	const most = Math.max(...counts(data, windows.map((k) => `admitted_in_window{window:${k}}`)));
-	if (most >= 0) text += line(`most admitted in ${window}`, `${most} of ${MOST}`, most <= MOST);
+	if (most >= 0) text += line(most <= MOST, `most admitted in ${window}: ${most} of ${MOST}`);
 	else text += '  judged by thresholds only, since this summary does not tell: how many were admitted in a window\n';
 	const least = Math.min(...counts(data, reaches.map((k) => `admitted_in_reach{reach:${k}}`)));
 	if (least < Infinity) {
-		text += line(`least admitted in ${window} and ${SLACK_MS / 1000} s`, `${least} of ${LEAST}`, least >= LEAST);
+		text += line(least >= LEAST, `least admitted in ${window} and ${SLACK_MS / 1000} s: ${least} of ${LEAST}`);
 	} else if (reaches.length === 0) text += '  not judged: whether it denied too much (see README.md: LEAST)\n';
 	for (const [name, fewest, limit, what] of promises) {
-		const count = countOf(data, name);
-		if (count !== undefined) text += line(what, count, count >= fewest && count <= limit);
+		const { count } = valuesOf(data, name);
+		if (count !== undefined) text += line(count >= fewest && count <= limit, `${what}: ${count}`);
 	}
-	const written = { stdout: text };
-	if (__ENV.SUMMARY) written[__ENV.SUMMARY] = JSON.stringify(data, null, 2);
-	return written;
+	return written(data, text);
 }

@@ -11,39 +11,15 @@ import exec from 'k6/execution';
 import http from 'k6/http';
 import { check } from 'k6';
 import { Counter, Rate, Trend } from 'k6/metrics';
-
-function number(name, usual, least) {
-	const given = __ENV[name];
-	if (given === undefined || given === '') return usual;
-	const value = Number(given);
-	if (!(value >= least && value < 1e9)) throw new Error(`${name}=${given}: must be a number from ${least} on`);
-	return value;
-}
-
-function whole(name, usual, least) {
-	const value = number(name, usual, least);
-	if (!Number.isInteger(value)) throw new Error(`${name}=${value}: must be a whole number`);
-	return value;
-}
+import { BASE_URL, TIMEOUT_MS, codeOf, line, mustAnswer, number, said, valuesOf, whole, written } from './common.js';
 
 // As k6 reads numbers in thresholds: with no exponent.
 function decimal(value) {
 	return value.toFixed(9).replace(/\.?0+$/, '');
 }
 
-// Where requests go: an http or https URL, perhaps with a path, that everything is put behind.
-function baseUrl() {
-	const given = __ENV.BASE_URL || 'http://10.0.0.100';
-	if (!/^https?:\/\/[^\s/?#]+(\/[^\s?#]*)?$/.test(given)) {
-		throw new Error(`BASE_URL=${given}: must be http://HOST, http://HOST:PORT or the same with https, and perhaps a path`);
-	}
-	return given.replace(/\/+$/, '');
-}
-
 const CLIENTS_MAX = 131072; // 198.18.0.0/15, which belongs to nobody: it is set aside for measurements (RFC 2544)
-const TIMEOUT_MS = 10000;
 
-const BASE_URL = baseUrl();
 const RATES = { // requests a second; 0 leaves one out
 	shorten: whole('SHORTEN_RATE', 20, 0),
 	redirect: whole('REDIRECT_RATE', 200, 0),
@@ -144,27 +120,6 @@ function some() {
 	return Math.random().toString(36).slice(2) + Math.random().toString(36).slice(2);
 }
 
-const said = (answer) => (answer.status === 0 ? answer.error : `${answer.status} ${String(answer.body).slice(0, 200)}`);
-
-function codeOf(answer) {
-	try {
-		const found = JSON.parse(answer.body).short_url;
-		return /^\/[0-9A-Za-z_-]+$/.test(found) ? found : undefined;
-	} catch (error) {
-		return undefined;
-	}
-}
-
-// Sees that somebody is there before anything begins. Any answer will do, if it does not send us elsewhere.
-function mustAnswer() {
-	const answer = http.get(`${BASE_URL}/healthz`, { timeout: TIMEOUT_MS, redirects: 0, responseCallback: null, tags: { name: 'GET /healthz' } });
-	const how = __ENV.BASE_URL ? '' : '; without -e BASE_URL=http://HOST it is the reference plant that is asked';
-	if (answer.status === 0) throw new Error(`BASE_URL=${BASE_URL}: no answer (${answer.error})${how}`);
-	if (answer.status >= 300 && answer.status < 400) {
-		throw new Error(`BASE_URL=${BASE_URL}: answers ${answer.status} and sends us to ${answer.headers.Location}: give -e BASE_URL= that${how}`);
-	}
-}
-
 // Makes, from the other end of the clients, the links that redirects go to, or as many as a limit lets it.
 export function setup() {
 	mustAnswer();
@@ -214,18 +169,7 @@ export function miss() {
 	judge('miss', answer, (r) => r.status === 404);
 }
 
-// What a metric came to, in the form of the summary up to k6 1.x or in that of 2.0.
-function valuesOf(data, name) {
-	const found = Array.isArray(data.metrics) || !data.metrics
-		? ((data.results || data).metrics || []).find((metric) => metric.name === name) : data.metrics[name];
-	return (found && found.values) || {};
-}
-
 const fixed = (value) => (value === undefined ? '?' : value.toFixed(1));
-
-function line(kept, text) {
-	return `  ${kept ? 'kept  ' : 'BROKEN'}  ${text}\n`;
-}
 
 // Tells in words what the thresholds decide. They alone set the exit status.
 export function handleSummary(data) {
@@ -244,7 +188,5 @@ export function handleSummary(data) {
 	text += part('errors', ERRORS, 'wrong answers or none') + part('denied', DENIED, 'denied by a limit');
 	const unsent = valuesOf(data, 'dropped_iterations').count || 0;
 	text += line(unsent <= dropped, `not sent, since all VUs waited: ${unsent} of ${dropped}`);
-	const written = { stdout: text };
-	if (__ENV.SUMMARY) written[__ENV.SUMMARY] = JSON.stringify(data, null, 2);
-	return written;
+	return written(data, text);
 }

@@ -36,6 +36,11 @@ def test_answers_later_than_asked_for_fail(trusting, name, metric):
     assert run.stdout.count("BROKEN") == 1, run
 
 
+def test_numbers_may_be_written_with_an_exponent(trusting):
+    run = load(trusting, ERRORS="1e-9", DENIED="1e-12", P95_SHORTEN="1e4", RAMP="1e-4", DURATION=0.5)
+    assert run.status == 0, run
+
+
 def test_a_limit_that_is_in_the_way_fails(sluice):
     run = load(sluice)  # believes nobody: all are one client
     assert run.status == THRESHOLDS_FAILED and "denied" in run.crossed and "errors" not in run.crossed, run

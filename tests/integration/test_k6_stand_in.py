@@ -140,6 +140,18 @@ def test_a_vu_sees_its_own_variables_and_what_setup_returned(run):
     assert done.status == 0, done
 
 
+def test_a_script_may_be_in_more_than_one_file(run, tmp_path):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "one.js").write_text("import { seen } from './two.js';\nexport const text = `one ${seen.push(1)}`;\n")
+    (tmp_path / "more" / "two.js").write_text("export const seen = [];\n")
+    done = run("console.log(text, seen.length);", "import { text } from './more/one.js';\nimport { seen } from './more/two.js';")
+    assert done.status == 0 and "one 1 1" in done.stderr, "each file is there once for each VU"
+    lost = run(init="import './more/three.js';")
+    assert lost.status == SCRIPT_EXCEPTION and "three.js" in lost.stderr, lost
+    bare = run(init="import 'more/one.js';")
+    assert bare.status == SCRIPT_EXCEPTION and "not a file" in bare.stderr, bare
+
+
 def test_setup_and_the_summary_have_a_world_each(run):
     done = run("seen += 1;", "let seen = 0; console.log('a world');", more="""
         export function setup() { seen += 10; return undefined; }

@@ -7,7 +7,7 @@
 // Ends as k6 does: 0; 99 when a threshold failed; 100 when setup() took too long; 104 when the options are wrong; 107 when
 // the script threw, which here also an iteration may not do. Written from k6's documentation. Leaves out: all that the
 // scripts do not use; it is refused by name.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { Metrics } from './metrics.mjs';
 import { readOptions } from './options.mjs';
 import { executors } from './scenarios.mjs';
@@ -57,7 +57,7 @@ class Test {
 	constructor({ script, env, machineReadable, trustsAnyone, localAddress }) {
 		this.began = new BigInt64Array(new SharedArrayBuffer(8)); // when the test began, for all threads
 		this.machineReadable = machineReadable;
-		this.world = { source: readFileSync(script, 'utf8'), path: script, env: { ...process.env, ...env }, began: this.began,
+		this.world = { path: script, env: { ...process.env, ...env }, began: this.began,
 			network: { trustsAnyone, localAddress } };
 		this.vus = [];
 		this.pool = []; // VUs that no scenario has

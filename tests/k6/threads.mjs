@@ -6,7 +6,7 @@ import { exchange, makeAgents } from './requests.mjs';
 let opened = [];
 
 export class Vu {
-	// @param world  {source, path, env, began, network} of the script; @param hear  {samples, say} for what the VU reports.
+	// @param world  {path, env, began, network} of the script; @param hear  {samples, say} for what the VU reports.
 	constructor(world, id, hear) {
 		this.id = id;
 		this.hear = hear;

@@ -2,11 +2,13 @@
 // One VU: a thread with a JavaScript world of its own, in which there is what k6 has and nothing of Node's.
 //
 // As in k6, a request and sleep() hold the VU up until they are done. The requests themselves are made by the main thread.
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import vm from 'node:vm';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { makeModules } from './modules.mjs';
 
-const { source, path, id, env, began, answers, wake } = workerData;
+const { path, id, env, began, answers, wake } = workerData;
 const bell = new Int32Array(wake);
 const never = new Int32Array(new SharedArrayBuffer(4));
 const globals = { __ENV: { ...env }, __VU: id, __ITER: 0 };
@@ -66,18 +68,25 @@ function frozen(value) {
 	return value;
 }
 
+const files = new Map(); // modules by path: each is there once
+
+function fileModule(file, settings) {
+	if (!files.has(file)) files.set(file, new vm.SourceTextModule(readFileSync(file, 'utf8'), { ...settings, identifier: file }));
+	return files.get(file);
+}
+
 async function load() {
 	const context = vm.createContext({ ...globals, console: makeConsole() }, { codeGeneration: { strings: false, wasm: false } });
 	vm.runInContext(`(${forget})()`, context);
 	const modules = makeModules(vu);
 	const initializeImportMeta = () => { throw new Error('import.meta: not to be had here'); };
-	const script = new vm.SourceTextModule(source, { context, identifier: path, initializeImportMeta });
-	await script.link((name) => {
-		if (modules[name] === undefined) throw new Error(`${path} imports "${name}": not one of ${Object.keys(modules)}`);
-		const made = new vm.SyntheticModule(Object.keys(modules[name]), function give() {
+	const script = fileModule(resolve(path), { context, initializeImportMeta });
+	await script.link((name, from) => {
+		if (/^\.\.?\//.test(name)) return fileModule(resolve(dirname(from.identifier), name), { context, initializeImportMeta });
+		if (modules[name] === undefined) throw new Error(`${from.identifier} imports "${name}": not a file, and not one of ${Object.keys(modules)}`);
+		return new vm.SyntheticModule(Object.keys(modules[name]), function give() {
 			for (const [key, value] of Object.entries(modules[name])) this.setExport(key, value);
 		}, { context });
-		return made;
 	});
 	await script.evaluate();
 	return { context, exported: script.namespace };
