@@ -6,8 +6,9 @@ locals {
   places = { lb = 100, redis = 130, load = 160, postgres = 200, mongo = 210 }
   web    = { for i in range(var.web_count) : "web-${i + 1}" => 111 + i }
 
-  address = { for name, place in merge(local.places, local.web) : name => cidrhost(var.network, place) }
-  vm_id   = { for name, place in merge(local.places, local.web) : name => var.vm_id_base + place }
+  all_places = merge(local.places, local.web)
+  address    = { for name, place in local.all_places : name => cidrhost(var.network, place) }
+  vm_id      = { for name, place in local.all_places : name => var.vm_id_base + place }
 
   prefix_length  = split("/", var.network)[1]
   gateway        = coalesce(var.gateway, cidrhost(var.network, 1))
@@ -48,8 +49,9 @@ locals {
     redis  = coalesce(var.redis_image, "sluice-redis:local")
   }
 
-  # Connections of Sluice to PostgreSQL: one a thread and one more, twice that for a moment when all reconnect.
-  postgres_connections = var.web_count * (var.sizes.web.cores + 1) * 2 + 20
+  # Connections of Sluice to PostgreSQL: one a thread and one more, twice that for a moment when all reconnect. Never less
+  # than PostgreSQL's own figure: another one takes a restart, and one more web server should not.
+  postgres_connections = max(100, var.web_count * (var.sizes.web.cores + 1) * 2 + 20)
 
   # What is the same on every machine: the firewall, how secrets arrive, what brings the service up.
   shared = {
@@ -100,6 +102,7 @@ locals {
         head       = local.head.mongo
         apt_source = file("${local.files}/add-apt-source")
         setup      = file("${local.files}/mongo-setup")
+        users      = file("${local.files}/mongo-users.js")
         mongod_conf = templatefile("${local.files}/mongod.conf.tftpl", {
           address  = local.address.mongo
           cache_gb = max(0.25, floor(var.sizes.mongo.memory_mb / 1024 * 0.5 * 4) / 4)

@@ -10,6 +10,11 @@ output "addresses" {
   description = "The address of each machine."
 }
 
+output "ids" {
+  value       = local.vm_id
+  description = "The identifier of each machine in Proxmox."
+}
+
 output "ssh" {
   value = {
     for name, address in local.address : name => "ssh ${contains(["postgres", "mongo"], name) ? "root" : var.ssh_user}@${address}"

@@ -48,7 +48,7 @@ variable "storage" {
   description = "Storage for the disks."
 
   validation {
-    condition     = can(regex("^[A-Za-z][A-Za-z0-9._-]*$", var.storage))
+    condition     = can(regex("^[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]$", var.storage))
     error_message = "storage is the identifier of a storage of Proxmox VE."
   }
 }
@@ -59,7 +59,7 @@ variable "snippet_storage" {
   description = "Storage for the cloud-init files; its content types must include snippets."
 
   validation {
-    condition     = can(regex("^[A-Za-z][A-Za-z0-9._-]*$", var.snippet_storage))
+    condition     = can(regex("^[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]$", var.snippet_storage))
     error_message = "snippet_storage is the identifier of a storage of Proxmox VE."
   }
 }
@@ -95,6 +95,10 @@ variable "vm_id_base" {
     condition     = var.vm_id_base >= 100 && var.vm_id_base <= 999999000 && floor(var.vm_id_base) == var.vm_id_base
     error_message = "vm_id_base is a whole number from 100 to 999999000."
   }
+  validation {
+    condition     = !contains([for place in local.all_places : var.vm_id_base + place], var.template_vm_id)
+    error_message = "vm_id_base gives a machine the identifier of the template (template_vm_id)."
+  }
 }
 
 variable "proxmox_firewall" {
@@ -111,7 +115,7 @@ variable "bridge" {
   description = "Bridge that the machines are on."
 
   validation {
-    condition     = can(regex("^[A-Za-z][A-Za-z0-9_]{0,14}$", var.bridge))
+    condition     = can(regex("^[A-Za-z][A-Za-z0-9_.-]{0,14}$", var.bridge))
     error_message = "bridge is the name of a bridge of the node, 15 characters at most."
   }
 }
@@ -148,8 +152,16 @@ variable "gateway" {
   description = "Gateway of the network; null for its first address."
 
   validation {
-    condition     = var.gateway == null || can(cidrhost("${var.gateway}/32", 0))
+    condition     = var.gateway == null || can(cidrnetmask("${var.gateway}/32"))
     error_message = "gateway is an IPv4 address, or null."
+  }
+  validation {
+    condition     = try(var.gateway == null || cidrhost("${var.gateway}/${split("/", var.network)[1]}", 0) == cidrhost(var.network, 0), true)
+    error_message = "gateway is not in the network: the machines could not reach it."
+  }
+  validation {
+    condition     = try(!contains([for place in local.all_places : cidrhost(var.network, place)], var.gateway), true)
+    error_message = "gateway is the address of a machine: lb is at 100, web at 111 and on, redis 130, load 160, postgres 200, mongo 210."
   }
 }
 
@@ -159,7 +171,7 @@ variable "dns_servers" {
   description = "Name servers; empty for the gateway."
 
   validation {
-    condition     = alltrue([for server in var.dns_servers : can(cidrhost("${server}/32", 0))])
+    condition     = alltrue([for server in var.dns_servers : can(cidrnetmask("${server}/32"))])
     error_message = "dns_servers are IPv4 addresses."
   }
 }
@@ -170,8 +182,8 @@ variable "admin_networks" {
   description = "From where SSH to all machines and /metrics of the web servers are reached. The machine that runs `tofu apply` must be in one. Empty for the machines' own network."
 
   validation {
-    condition     = alltrue([for network in var.admin_networks : can(cidrnetmask(network))])
-    error_message = "admin_networks are IPv4 networks, such as 192.168.1.0/24."
+    condition     = alltrue([for network in var.admin_networks : can(cidrnetmask(network)) ? cidrsubnet(network, 0, 0) == network : false])
+    error_message = "admin_networks are IPv4 networks, their own address first: 192.168.1.0/24, or 192.168.1.7/32 for one machine."
   }
 }
 
@@ -181,8 +193,8 @@ variable "public_names" {
   description = "Names under which the service is reached: Sluice refuses links to them. Its address is added."
 
   validation {
-    condition     = alltrue([for name in var.public_names : can(regex("^[A-Za-z0-9.-]+(:[0-9]+)?$", name))])
-    error_message = "public_names are HOST or HOST:PORT."
+    condition     = length(var.public_names) <= 63 && alltrue([for name in var.public_names : can(regex("^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?$", name))])
+    error_message = "public_names are HOST or HOST:PORT, 63 at most."
   }
 }
 
@@ -212,8 +224,11 @@ variable "sizes" {
   description = "Processors, memory and disks, for those machines and values that differ. Redis and PostgreSQL are tuned to their memory."
 
   validation {
-    condition     = alltrue([for size in values(var.sizes) : size.cores >= 1 && size.cores <= 128 && size.memory_mb >= 512 && size.disk_gb >= 4 && try(size.data_gb, 1) >= 1])
-    error_message = "sizes: cores from 1 to 128, memory_mb from 512, disk_gb from 4 (VMs: no smaller than the template's disk), data_gb from 1."
+    condition = alltrue([for size in values(var.sizes) :
+      size.cores >= 1 && size.cores <= 128 && size.memory_mb >= 512 && size.disk_gb >= 4 && try(size.data_gb, 1) >= 1
+      && alltrue([for figure in values(size) : floor(figure) == figure])
+    ])
+    error_message = "sizes: whole numbers; cores from 1 to 128, memory_mb from 512, disk_gb from 4 (VMs: no smaller than the template's disk), data_gb from 1."
   }
 }
 
@@ -236,6 +251,27 @@ variable "ssh_keys" {
     condition     = length(var.ssh_keys) > 0 && alltrue([for key in var.ssh_keys : can(regex("^(ssh-(ed25519|rsa)|ecdsa-sha2-nistp[0-9]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+( [^\"\\\\\n]*)?$", key))])
     error_message = "ssh_keys: at least one public key, each a line as in ~/.ssh/id_ed25519.pub."
   }
+}
+
+variable "host_keys" {
+  type        = map(string)
+  default     = {}
+  description = "SSH host keys of machines that are up (./host-keys reads them by way of the node): whoever shows another one gets no password. Without an entry any is believed."
+
+  validation {
+    condition     = alltrue([for name, key in var.host_keys : contains(keys(local.all_places), name)])
+    error_message = "host_keys: ${join(", ", setsubtract(keys(var.host_keys), keys(local.all_places)))} is no machine of this plant."
+  }
+  validation {
+    condition     = alltrue([for key in values(var.host_keys) : can(regex("^ecdsa-sha2-nistp256 [A-Za-z0-9+/=]+$", key))])
+    error_message = "host_keys are those of the kind ecdsa-sha2-nistp256, the one that is asked for: the first two words of /etc/ssh/ssh_host_ecdsa_key.pub."
+  }
+}
+
+variable "protect_data" {
+  type        = bool
+  default     = true
+  description = "Proxmox refuses to remove redis, postgres and mongo, and with them the data. False, and an apply, before `tofu destroy` or a replacement."
 }
 
 # --- Sluice ---
@@ -279,8 +315,8 @@ variable "limit" {
   description = "Limit for each client, as N/DURATION."
 
   validation {
-    condition     = can(regex("^[1-9][0-9]*/[1-9][0-9]*(ms|s|m|h|d)$", var.limit))
-    error_message = "limit is N/DURATION, such as 10/60s."
+    condition     = can(regex("^[1-9][0-9]{0,7}/[1-9][0-9]{0,9}(ms|s|m|h|d)$", var.limit)) ? tonumber(split("/", var.limit)[0]) <= 16777216 : false
+    error_message = "limit is N/DURATION, such as 10/60s; N from 1 to 16777216."
   }
 }
 

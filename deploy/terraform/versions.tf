@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # What this needs. `ephemeral` variables (passwords that never enter plan or state) are in OpenTofu since 1.11, in
-# Terraform since 1.10. The provider is pinned here and, by checksum, in .terraform.lock.hcl: see docs/decisions/0040.
+# Terraform since 1.10, and nothing here is for one of the two alone. The provider is pinned here and, by checksum, in .terraform.lock.hcl: see docs/decisions/0040.
 
 terraform {
   required_version = ">= 1.11.0"

@@ -121,6 +121,61 @@ def test_docker_is_told_valid_json():
         assert json.loads(content(machine, "/etc/docker/daemon.json"))["live-restore"] is True
 
 
+def test_mongodb_gets_its_users(tmp_path):
+    """By what MongoDB documents, in tests/terraform/mongo-stand-in.js."""
+    script = tmp_path / "mongo-users.js"
+    script.write_text(content("mongo", "/etc/sluice/mongo-users.js"))
+
+    def run(password, operator="operators-password"):
+        (tmp_path / "mongo_password").write_text(password + "\n")
+        (tmp_path / "mongo_operator").write_text(operator + "\n")
+        done = subprocess.run(["node", str(ROOT / "tests" / "terraform" / "mongo-stand-in.js"), str(script), str(tmp_path)],
+                              capture_output=True, text=True, check=False, timeout=LIMIT_S)
+        assert password not in done.stdout + done.stderr and operator not in done.stdout + done.stderr
+        return done
+
+    def users():
+        return {name: user["pwd"] for name, user in json.loads((tmp_path / "users.json").read_text()).items()}
+
+    assert run("first-password").stdout == "the password is another one\n"
+    made = json.loads((tmp_path / "users.json").read_text())
+    assert made["sluice"] == {"pwd": "first-password", "roles": [{"role": "readWrite", "db": "urldb"}]}
+    assert made["operator"]["roles"] == ["userAdminAnyDatabase"]
+    assert run("first-password").stdout == "the password is set\n"
+    assert run("second-password").returncode == 0
+    assert users() == {"operator": "operators-password", "sluice": "second-password"}
+    # a database of others: nothing is changed, and that is said
+    refused = run("third-password", operator="another-password")
+    assert refused.returncode != 0 and "may not change users" in refused.stderr
+    assert users() == {"operator": "operators-password", "sluice": "second-password"}
+
+
+@pytest.mark.parametrize("silent", [None, "5130"])
+def test_host_keys_are_asked_of_the_node(tmp_path, silent):
+    """The node is stood in for by an `ssh` that answers as pct and qm do: a key, a key in JSON, or nothing."""
+    key = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAI+/bml="
+    answer = r'{"exitcode":0,"out-data":"' + key + r' root@web-1\n"}'
+    programs = {
+        "tofu": """[ "$*" = "output -json ids" ] || exit 1\nprintf '{"postgres":5200,"redis":5130,"web-1":5111}'""",
+        "ssh": f"""[ "$1" = root@pve.lan ] || exit 1
+case $2 in
+*"pct exec {silent} "*) echo "no such machine" >&2; exit 255 ;;
+*"pct exec 5200 "*) echo "{key} root@postgres" ;;
+*) printf '%s' '{answer}' ;;
+esac""",
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run([str(ROOT / "deploy" / "terraform" / "host-keys"), "root@pve.lan"], capture_output=True, text=True,
+                          check=False, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, timeout=LIMIT_S)
+    if silent:
+        assert done.returncode == 1 and done.stdout == "" and "no key of redis (5130)" in done.stderr
+    else:
+        lines = "".join(f'  "{name}" = "{key}"\n' for name in ("postgres", "redis", "web-1"))
+        assert (done.returncode, done.stdout) == (0, "host_keys = {\n" + lines + "}\n"), done.stderr
+
+
 def test_mongodb_wants_a_password():
     settings = yaml.safe_load(content("mongo", "/etc/sluice/mongod.conf"))
     assert settings["security"] == {"authorization": "enabled"}

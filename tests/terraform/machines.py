@@ -208,7 +208,7 @@ def files_are_there(machine):
         mode = os.stat(full).st_mode & 0o7777
         check(mode == wanted, f"{path} has the mode {mode:o}, not {wanted:o}")
         if "encoding" not in entry:
-            check(read(machine.root, path) == entry["content"], f"{path} does not hold what it should")
+            check(read(machine.root, path) == entry.get("content", ""), f"{path} does not hold what it should")
         if full.endswith(("-setup", "-receive", "-source")) and "sbin" in full:
             call(["sh", "-n", full])
 
@@ -264,14 +264,18 @@ sluice-setup; sluice-setup
     machine.alone(run + f"""
 from 10.0.0.111
 [ "$(ask {first} 'SHOW shared_buffers')" = 512MB ]
-[ "$(ask {first} 'SHOW max_connections')" = 32 ]
+[ "$(ask {first} 'SHOW max_connections')" = 100 ]
 [ "$(ask {first} 'SHOW server_encoding')" = UTF8 ]
 [ "$(ask {first} 'CREATE TABLE here (); DROP TABLE here; SELECT 1' | tail -1)" = 1 ]
 fails ask another-password 'SELECT 1' 2>/tmp/wrong; grep -q 'password authentication failed' /tmp/wrong
 from 10.0.0.150
 fails ask {first} 'SELECT 1' 2>/tmp/stranger; grep -q 'no pg_hba.conf entry' /tmp/stranger
-[ -z "$(cd /; runuser -u postgres -- psql -XAtc 'SELECT error FROM pg_hba_file_rules WHERE error IS NOT NULL')" ]
+administer() {{ (cd /; runuser -u postgres -- psql -XAtc "$1"); }}
+[ -z "$(administer 'SELECT error FROM pg_hba_file_rules WHERE error IS NOT NULL')" ]
+# a log that holds everything, as one of what is slow or fails might hold it
+administer 'ALTER SYSTEM SET log_min_duration_statement = 0'; administer "ALTER SYSTEM SET log_statement = 'all'"; administer 'SELECT pg_reload_conf()'
 printf 'postgres_password {second}\\n' >/tmp/again; sluice-receive /tmp/again; sluice-setup
+grep -rq 'REVOKE CONNECT' /var/log/postgresql
 from 10.0.0.111
 [ "$(ask {second} 'SELECT 2')" = 2 ]
 fails ask {first} 'SELECT 1' 2>/dev/null
@@ -280,8 +284,15 @@ fails grep -rq {second} /var/log/postgresql
 
 
 RECORDER = """#!/bin/sh
-# Stands in for docker and docker-compose: writes down what it is asked.
+# Stands in for docker, docker-compose and systemctl: writes down what it is asked. It has the image that it made or pulled,
+# and its container is healthy the second time that somebody asks.
 printf '%s %s\\n' "${0##*/}" "$*" >>/tmp/asked
+case "${0##*/} $*" in
+"docker image inspect "*) [ -e /tmp/image ] ;;
+"docker build "* | "docker pull "*) touch /tmp/image ;;
+"docker-compose "*" ps --quiet") echo c0ffee ;;
+"docker inspect --format {{.State.Health.Status}} c0ffee") if [ -e /tmp/healthy ]; then echo healthy; else touch /tmp/healthy; echo starting; fi ;;
+esac
 """
 
 
@@ -306,14 +317,21 @@ fails sluice-setup 2>/tmp/early; grep -q 'not there yet' /tmp/early
 tar -czf /opt/sluice/source.tar.gz -C /tmp/source .
 sluice-setup; sluice-setup
 printf 'redis_password second-password-of-the-test\\n' >/tmp/again; sluice-receive /tmp/again >&2; sluice-setup
-[ "$(cat /etc/sluice/secrets/redis_password.previous)" = first-password-of-the-test ]
+printf another >/tmp/source/version; tar -czf /opt/sluice/source.tar.gz -C /tmp/source .
+sluice-setup
 cat /tmp/asked""")
     image = {"sluice": "sluice:local", "redis": "sluice-redis:local"}[target]
-    build = (f"docker build --quiet --tag {image} --target {target} --build-arg VERSION=1.2.3-test "
+    build = (f"docker build --quiet --tag {image} --target {target} --build-arg VERSION=%s "
              "--file source/deploy/docker/Dockerfile source")
-    start = "docker-compose --file compose.yaml up --detach --remove-orphans"
+    there, compose = f"docker image inspect {image}", "docker-compose --file compose.yaml "
+    start, healthy = compose + "up --detach --remove-orphans", "docker inspect --format {{.State.Health.Status}} c0ffee"
+    wait, prune = [compose + "ps --quiet", healthy], "docker image prune --force"
     lines = [line.rstrip() for line in asked.splitlines() if line.startswith("docker")]
-    check(lines == [build, start, build, start, build, start + " --force-recreate"], f"asked of Docker:\n{asked}")
+    wanted = [there, build % "1.2.3-test", start, *wait, healthy, prune,  # built, started, waited for
+              there, start, *wait, prune,  # a boot: nothing is built
+              there, start + " --force-recreate", *wait, prune,  # another password
+              there, build % "another", start, *wait, prune]  # another source
+    check(lines == wanted, f"asked of Docker:\n{asked}")
 
 
 WRAPPER = """
@@ -323,6 +341,10 @@ variable "secrets" {
 }
 variable "revision" {
   type = number
+}
+variable "host_key" {
+  type    = string
+  default = null
 }
 module "deliver" {
   source           = "../../deploy/terraform/modules/deliver"
@@ -334,13 +356,15 @@ module "deliver" {
   source_ref       = "HEAD"
   secrets          = var.secrets
   secrets_revision = var.revision
+  host_key         = var.host_key
 }
 """
 
 
 def deliver(machine):
     """modules/deliver for real: `tofu apply` brings source, files and secrets over SSH, as the user with sudo; a second one
-    has nothing to do; a revision brings another password; no password is in the state or on the way."""
+    has nothing to do; a revision brings another password; no password is in the state or on the way. Whoever shows another
+    host key than the one that is expected gets none."""
     work = os.path.join(os.path.dirname(os.path.dirname(machine.folder)), "deliver")
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
@@ -371,7 +395,14 @@ secret first-password-of-the-test; export TF_VAR_revision=1
 $tofu plan -no-color -out=plan; $tofu show -json plan; mkdir files; cd files; python3 -m zipfile -e ../plan .; find . -type f -exec cat {{}} +; cd ..
 $tofu apply -no-color -auto-approve
 $tofu plan -no-color -detailed-exitcode >/dev/null
-secret second-password-of-the-test; export TF_VAR_revision=2
+export TF_VAR_revision=2
+ssh-keygen -q -t ecdsa -N '' -f stranger; TF_VAR_host_key="$(cut -d' ' -f1,2 stranger.pub)"; export TF_VAR_host_key
+secret strangers-password-of-the-test
+status=0; timeout --signal=INT 20 $tofu apply -no-color -auto-approve || status=$?
+[ $status -ne 0 ]
+grep -rq strangers-password "$root/etc/sluice" "$root/home/debian" && exit 1
+TF_VAR_host_key="$(cut -d' ' -f1,2 "$root/etc/ssh/ssh_host_ecdsa_key.pub")"
+secret second-password-of-the-test
 $tofu apply -no-color -auto-approve
 """
     told = call(["unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "sh", "-c", script])
@@ -379,7 +410,6 @@ $tofu apply -no-color -auto-approve
         check("-of-the-test" not in file.read() + told, "a password is in the state or was printed")
     secrets = machine.root + "/etc/sluice/secrets"
     check(read(secrets, "/redis_password") == "second-password-of-the-test\n", "the second password has not arrived")
-    check(read(secrets, "/redis_password.previous") == "first-password-of-the-test\n", "the first password was not there")
     check(os.stat(secrets + "/pgpass").st_uid == 10001, "the secret is not its reader's")
     names = call(["tar", "-tzf", machine.root + "/opt/sluice/source.tar.gz"]).splitlines()
     check("meson.build" in names and "version" in names, f"the source is not complete: {len(names)} files")
@@ -416,6 +446,11 @@ rm /etc/apt/sources.list.d/test.list
 PURPOSE = {"lb": [lb], "postgres": [postgres], "web-1": [docker, deliver], "redis": [docker], "mongo": [apt_source], "load": [apt_source]}
 
 
+def host_keys(machine):
+    folder = machine.root + "/etc/ssh"
+    return {name: read(folder, "/" + name) for name in os.listdir(folder) if name.endswith("_key.pub")}
+
+
 def prove(machine):
     packages(machine)
     write(machine.root, "/tmp/user-data", machine.text)
@@ -428,14 +463,21 @@ def prove(machine):
         pass
     except AssertionError:
         check(False, "cloud-init's schema accepts nonsense")
+    keys = host_keys(machine)
     cloud_init(machine, "first")
+    before, keys = set(keys.values()), host_keys(machine)
+    kept = before & set(keys.values())
+    check(before and kept == (set() if "users" in machine.data else before), "a VM has host keys of its template, or a container others")
     files_are_there(machine)
+    waits = not os.path.exists(machine.root + "/etc/sluice/secrets/.complete")
+    check(waits == (machine.name in SECRETS), "it waits for secrets that it needs not, or does not for those that it needs")
     before = machine.sums()
     if machine.loop:
         machine.alone("mount /srv/redis; echo precious >/srv/redis/data")
     cloud_init(machine, "first")  # a boot
     cloud_init(machine, "second")  # a changed file
     check(machine.sums() == before, "the second time something is different")
+    check(host_keys(machine) == keys, "the second time it has other host keys")
     if machine.loop:
         told = machine.alone("mount /srv/redis; findmnt -no FSTYPE,OPTIONS /srv/redis; cat /srv/redis/data")
         check("ext4" in told and "noatime" in told and "precious" in told, f"the disk was not kept, or not as an ext4: {told}")

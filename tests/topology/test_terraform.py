@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plant as deploy/terraform makes it (tests/terraform/rendered): its nginx, behind its firewalls."""
+import contextlib
 import pathlib
+import subprocess
 
 import pytest
 import yaml
 
+from plant import netns
 from plant.hosts import ADDRESSES, LB, Nginx
+from support.waiting import wait_until
 from support.wire import Wire, build
 
 RENDERED = pathlib.Path(__file__).resolve().parents[1] / "terraform" / "rendered"
@@ -67,6 +71,69 @@ def test_who_reaches_what(walled, host, machine, port, may):
     assert reaches(walled, host, ADDRESSES[machine], port) == may
     walled.run(machine, "nft", "delete", "table", "inet", "sluice")
     assert reaches(walled, host, ADDRESSES[machine], port)
+
+
+CONTAINER = "172.18.0.2"
+
+
+@contextlib.contextmanager
+def container_on(plant, host):
+    """A container of Docker on a host: behind a bridge br-…, in a network of its own, forwarded to and from, with a
+    server on port 6379. Yields its name."""
+    bridge = ["link add br-0123456789ab type bridge forward_delay 0", "addr add 172.18.0.1/16 dev br-0123456789ab",
+              "link set br-0123456789ab up", "link set veth0 master br-0123456789ab", "link set veth0 up"]
+    inside = ["link set lo up", "link set eth0 up", f"addr add {CONTAINER}/16 dev eth0", "route add default via 172.18.0.1"]
+    outer, inner = plant.network.netns(host), plant.network.netns("container")
+    netns.ip("netns", "add", inner)
+    netns.ip("link", "add", "veth0", "type", "veth", "peer", "name", "eth0", "netns", inner, netns=outer)
+    netns.ip_batch(bridge, outer)
+    netns.ip_batch(inside, inner)
+    plant.run(host, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+    server = subprocess.Popen(["ip", "netns", "exec", inner, "python3", "-m", "http.server", "6379"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: reaches(plant, "container", CONTAINER, 6379), what="the container's server")
+        yield "container"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_a_container_is_not_reached_past_its_host(walled):
+    """Docker forwards to a published port's container whoever knows its address: a route to it is all that a neighbour needs."""
+    with container_on(walled, "redis"):
+        walled.run("load", "ip", "route", "add", "172.18.0.0/16", "via", ADDRESSES["redis"])
+        assert not reaches(walled, "load", CONTAINER, 6379)
+        walled.run("redis", "nft", "delete", "table", "inet", "sluice")
+        assert reaches(walled, "load", CONTAINER, 6379)
+
+
+def test_a_container_reaches_others_and_not_its_host(walled):
+    """One that was broken into is not a way to SSH."""
+    walled.start_postgres()
+    for host in ("web-1", "postgres"):
+        walled.run(host, "ip", "route", "add", "172.18.0.0/16", "via", ADDRESSES["redis"])
+    walled.run("postgres", "nft", "delete", "table", "inet", "sluice")  # it knows the web servers by their addresses
+    with container_on(walled, "redis") as container:
+        assert reaches(walled, container, ADDRESSES["postgres"], 5432)
+        assert not reaches(walled, container, ADDRESSES["redis"], 6379)
+        walled.run("redis", "nft", "delete", "table", "inet", "sluice")
+        assert reaches(walled, container, ADDRESSES["redis"], 6379)
+
+
+def test_nothing_comes_in_by_ipv6(walled):
+    for host, address in (("web-1", "fd00::111"), ("load", "fd00::160")):
+        walled.run(host, "ip", "address", "add", f"{address}/64", "dev", "eth0", "nodad")
+    server = subprocess.Popen(["ip", "netns", "exec", walled.network.netns("web-1"), "python3", "-m", "http.server", "--bind", "::", "8080"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: reaches(walled, "web-1", "fd00::111", 8080), what="the server")
+        assert not reaches(walled, "load", "fd00::111", 8080)
+        walled.run("web-1", "nft", "delete", "table", "inet", "sluice")
+        assert reaches(walled, "load", "fd00::111", 8080)
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def test_postgres_is_for_the_web_servers(walled):

@@ -45,8 +45,8 @@ run "the_reference_plant" {
     error_message = "a password is in what cloud-init is told"
   }
   assert {
-    condition     = local.postgres_connections == 32
-    error_message = "PostgreSQL's connections do not follow the web servers: ${local.postgres_connections}"
+    condition     = local.postgres_connections == 100
+    error_message = "PostgreSQL has not room for ${var.web_count} web servers, or one more would restart it: ${local.postgres_connections}"
   }
 }
 
@@ -98,7 +98,7 @@ run "another_network" {
     error_message = "an address of the reference plant is left in what cloud-init is told"
   }
   assert {
-    condition     = local.vm.prefix_length == "22" && local.vm.gateway == "192.168.67.254" && local.vm.dns_servers == tolist(["192.168.67.254"])
+    condition     = local.place.prefix_length == "22" && local.place.gateway == "192.168.67.254" && local.place.dns_servers == tolist(["192.168.67.254"])
     error_message = "prefix, gateway or name server are wrong"
   }
   assert {
@@ -133,11 +133,12 @@ run "images_of_a_registry" {
 run "larger_machines" {
   command = plan
   variables {
-    sizes = { postgres = { memory_mb = 8192 }, redis = { memory_mb = 4096, data_gb = 20 }, web = { cores = 8 } }
+    sizes     = { postgres = { memory_mb = 8192 }, redis = { memory_mb = 4096, data_gb = 20 }, web = { cores = 8 } }
+    web_count = 6
   }
 
   assert {
-    condition     = strcontains(output.user_data.postgres, "shared_buffers = 2048MB") && strcontains(output.user_data.postgres, "max_connections = 56\n")
+    condition     = strcontains(output.user_data.postgres, "shared_buffers = 2048MB") && strcontains(output.user_data.postgres, "max_connections = 128\n")
     error_message = "PostgreSQL is not tuned to its memory and the web servers' threads"
   }
   assert {

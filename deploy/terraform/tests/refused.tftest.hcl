@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Wrong values: each is refused by the variable's own check, before anything is made.
+# Wrong values, by themselves or beside others: each is refused by the variable's own check, before anything is made.
 
 mock_provider "proxmox" {}
 
@@ -248,4 +248,124 @@ run "ref_like_an_option" {
     source_ref = "--output=/etc/passwd"
   }
   expect_failures = [var.source_ref]
+}
+
+run "gateway_outside_the_network" {
+  command = plan
+  variables {
+    gateway = "10.0.1.1"
+  }
+  expect_failures = [var.gateway]
+}
+
+run "gateway_at_the_place_of_a_machine" {
+  command = plan
+  variables {
+    gateway = "10.0.0.130"
+  }
+  expect_failures = [var.gateway]
+}
+
+run "gateway_with_a_prefix" {
+  command = plan
+  variables {
+    gateway = "10.0.0.1/24"
+  }
+  expect_failures = [var.gateway]
+}
+
+run "administrators_with_host_bits" {
+  command = plan
+  variables {
+    admin_networks = ["192.168.1.7/24"]
+  }
+  expect_failures = [var.admin_networks]
+}
+
+run "administrators_of_ipv6" {
+  command = plan
+  variables {
+    admin_networks = ["fd00::/64"]
+  }
+  expect_failures = [var.admin_networks]
+}
+
+run "template_with_the_identifier_of_a_machine" {
+  command = plan
+  variables {
+    template_vm_id = 5130
+  }
+  expect_failures = [var.vm_id_base]
+}
+
+run "half_a_gigabyte" {
+  command = plan
+  variables {
+    sizes = { postgres = { data_gb = 16.5 } }
+  }
+  expect_failures = [var.sizes]
+}
+
+run "host_key_of_no_machine" {
+  command = plan
+  variables {
+    host_keys = { web-3 = "ecdsa-sha2-nistp256 AAAA" }
+  }
+  expect_failures = [var.host_keys]
+}
+
+run "host_key_of_another_kind" {
+  command = plan
+  variables {
+    host_keys = { redis = "ssh-ed25519 AAAA" }
+  }
+  expect_failures = [var.host_keys]
+}
+
+run "limit_above_all_bounds" {
+  command = plan
+  variables {
+    limit = "16777217/1s"
+  }
+  expect_failures = [var.limit]
+}
+
+run "storage_of_one_letter" {
+  command = plan
+  variables {
+    storage = "-"
+  }
+  expect_failures = [var.storage]
+}
+
+run "snippet_storage_with_blank" {
+  command = plan
+  variables {
+    snippet_storage = "my store"
+  }
+  expect_failures = [var.snippet_storage]
+}
+
+run "vm_id_base_too_large" {
+  command = plan
+  variables {
+    vm_id_base = 999999999
+  }
+  expect_failures = [var.vm_id_base]
+}
+
+run "user_of_the_node_with_blank" {
+  command = plan
+  variables {
+    node_ssh_user = "ro ot"
+  }
+  expect_failures = [var.node_ssh_user]
+}
+
+run "redis_image_with_blank" {
+  command = plan
+  variables {
+    redis_image = "registry.lan/redis latest"
+  }
+  expect_failures = [var.redis_image]
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // A stand-in for the provider bpg/proxmox: it has the provider's schema (schema.json, as far as deploy/terraform uses it)
-// and so lets OpenTofu check configurations and run tests with mocked resources. It can't make anything: whoever asks for
+// and so lets OpenTofu check configurations and run tests with mocked resources, planned, made and planned again. It can't make anything: whoever asks for
 // more than a check gets an error.
 package main
 
@@ -108,6 +108,18 @@ func (s *server) PrepareProviderConfig(_ context.Context, r *tfprotov5.PreparePr
 
 func (s *server) ValidateResourceTypeConfig(context.Context, *tfprotov5.ValidateResourceTypeConfigRequest) (*tfprotov5.ValidateResourceTypeConfigResponse, error) {
 	return &tfprotov5.ValidateResourceTypeConfigResponse{}, nil
+}
+
+// A state is of this very schema: nothing was ever renamed.
+func (s *server) UpgradeResourceState(_ context.Context, r *tfprotov5.UpgradeResourceStateRequest) (*tfprotov5.UpgradeResourceStateResponse, error) {
+	kind := s.schemas.Resources[r.TypeName].schema()
+	shape := (&tfprotov5.Schema{Block: kind}).ValueType()
+	value, err := r.RawState.Unmarshal(shape)
+	if err != nil {
+		return nil, err
+	}
+	state, err := tfprotov5.NewDynamicValue(shape, value)
+	return &tfprotov5.UpgradeResourceStateResponse{UpgradedState: &state}, err
 }
 
 func (s *server) StopProvider(context.Context, *tfprotov5.StopProviderRequest) (*tfprotov5.StopProviderResponse, error) {

@@ -10,6 +10,7 @@ resource "proxmox_virtual_environment_container" "this" {
   vm_id         = var.vm_id
   unprivileged  = true
   start_on_boot = true
+  protection    = var.protect
 
   startup {
     order = var.startup_order
@@ -21,7 +22,7 @@ resource "proxmox_virtual_environment_container" "this" {
   }
 
   operating_system {
-    template_file_id = var.place.template
+    template_file_id = var.place.container_template
     type             = "debian"
   }
 
@@ -73,8 +74,14 @@ resource "proxmox_virtual_environment_container" "this" {
   }
 
   lifecycle {
-    # A new template or key must not cost the data: tofu apply -replace=… when that is meant.
-    ignore_changes = [operating_system, initialization]
+    # A new template or key must not cost the data: tofu apply -replace=… when that is meant. Nor a larger volume or another
+    # storage, for which the provider makes the container anew (its issue 2995): `pct resize` and `pct move-volume` do that.
+    ignore_changes = [operating_system, initialization, disk, mount_point]
+
+    postcondition {
+      condition     = self.initialization[0].ip_config[0].ipv4[0].address == "${var.address}/${var.place.prefix_length}"
+      error_message = "${var.name} is at ${self.initialization[0].ip_config[0].ipv4[0].address}, and addresses are for the first start: make it anew (README, Changes), or leave network as it was."
+    }
   }
 }
 
@@ -91,10 +98,11 @@ resource "terraform_data" "cloud_init" {
   triggers_replace = [proxmox_virtual_environment_container.this.id, sha256(var.user_data)]
 
   connection {
-    type    = "ssh"
-    host    = var.address
-    user    = "root"
-    timeout = "15m"
+    type     = "ssh"
+    host     = var.address
+    user     = "root"
+    host_key = lookup(var.place.host_keys, var.name, null)
+    timeout  = "15m"
   }
 
   provisioner "remote-exec" {
@@ -124,6 +132,7 @@ module "deliver" {
   machine          = terraform_data.cloud_init.id
   address          = var.address
   user             = "root"
+  host_key         = lookup(var.place.host_keys, var.name, null)
   user_data        = var.user_data
   secrets          = var.secrets
   secrets_revision = var.secrets_revision

@@ -2,16 +2,17 @@
 
 variable "place" {
   type = object({
-    node             = string
-    template         = string
-    storage          = string
-    bridge           = string
-    vlan             = number
-    prefix_length    = number
-    gateway          = string
-    dns_servers      = list(string)
-    ssh_keys         = list(string)
-    proxmox_firewall = bool
+    node               = string
+    container_template = string
+    storage            = string
+    bridge             = string
+    vlan               = number
+    prefix_length      = number
+    gateway            = string
+    dns_servers        = list(string)
+    ssh_keys           = list(string)
+    host_keys          = map(string)
+    proxmox_firewall   = bool
   })
   description = "What is the same for all containers: where they are made, and the network."
 }
@@ -62,6 +63,12 @@ variable "secrets_revision" {
   type        = number
   default     = 1
   description = "Another number delivers the secrets again."
+}
+
+variable "protect" {
+  type        = bool
+  default     = false
+  description = "Let Proxmox refuse to remove it."
 }
 
 variable "startup_order" {

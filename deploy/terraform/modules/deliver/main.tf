@@ -23,6 +23,12 @@ variable "user" {
   description = "Who logs in: root, or a user with sudo."
 }
 
+variable "host_key" {
+  type        = string
+  default     = null
+  description = "The SSH host key that it must show; null believes any."
+}
+
 variable "user_data" {
   type        = string
   description = "What cloud-init was told. A change is taken over in place: files are written anew, the service follows."
@@ -47,6 +53,12 @@ variable "source_ref" {
   description = "Commit, tag or branch of this repository to build from; empty for none."
 }
 
+variable "after" {
+  type        = list(string)
+  default     = []
+  description = "`ready` of machines that must run before this one's service is brought up."
+}
+
 locals {
   sudo    = var.user == "root" ? "" : "sudo "
   archive = "${path.root}/.source-${var.name}.tar.gz"
@@ -57,10 +69,11 @@ resource "terraform_data" "source" {
   triggers_replace = [var.machine, var.source_ref]
 
   connection {
-    type    = "ssh"
-    host    = var.address
-    user    = var.user
-    timeout = "15m"
+    type     = "ssh"
+    host     = var.address
+    user     = var.user
+    host_key = var.host_key
+    timeout  = "15m"
   }
 
   provisioner "local-exec" {
@@ -83,10 +96,11 @@ resource "terraform_data" "files" {
   triggers_replace = [var.machine, sha256(var.user_data)]
 
   connection {
-    type    = "ssh"
-    host    = var.address
-    user    = var.user
-    timeout = "15m"
+    type     = "ssh"
+    host     = var.address
+    user     = var.user
+    host_key = var.host_key
+    timeout  = "15m"
   }
 
   provisioner "remote-exec" {
@@ -106,12 +120,14 @@ resource "terraform_data" "files" {
 
 resource "terraform_data" "secrets" {
   triggers_replace = [terraform_data.files.id, var.secrets_revision, one(terraform_data.source[*].id)]
+  input            = var.after # to wait for, not to follow
 
   connection {
-    type    = "ssh"
-    host    = var.address
-    user    = var.user
-    timeout = "15m"
+    type     = "ssh"
+    host     = var.address
+    user     = var.user
+    host_key = var.host_key
+    timeout  = "15m"
   }
 
   # Into a folder that nobody else can look into, and out of it at once.
@@ -126,7 +142,17 @@ resource "terraform_data" "secrets" {
 
   provisioner "remote-exec" {
     inline = [
-      "${local.sudo}/usr/local/sbin/sluice-receive .sluice-deliver/secrets && rm -rf .sluice-deliver",
+      "trap 'rm -rf .sluice-deliver' EXIT",
+      "${local.sudo}/usr/local/sbin/sluice-receive .sluice-deliver/secrets",
     ]
   }
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+}
+
+output "ready" {
+  value       = terraform_data.secrets.id
+  description = "Known when the service of the machine runs; for `after` of others."
 }

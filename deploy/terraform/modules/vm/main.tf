@@ -19,11 +19,13 @@ resource "proxmox_virtual_environment_vm" "this" {
   node_name   = var.place.node
   vm_id       = var.vm_id
   on_boot     = true
+  protection  = var.protect
 
   clone {
-    vm_id   = var.place.template_vm_id
-    full    = true
-    retries = 3
+    vm_id        = var.place.template_vm_id
+    datastore_id = var.place.storage
+    full         = true
+    retries      = 3
   }
 
   # The guest agent is installed by cloud-init: `tofu apply` goes on when the machine has come that far.
@@ -103,6 +105,11 @@ resource "proxmox_virtual_environment_vm" "this" {
     # cloud-init acts on the first start only, and the provider would make a new VM, with empty disks, for each change of
     # a template. modules/deliver brings changes to the machine; it is made anew when its owner says so.
     ignore_changes = [initialization, clone]
+
+    postcondition {
+      condition     = self.initialization[0].ip_config[0].ipv4[0].address == "${var.address}/${var.place.prefix_length}"
+      error_message = "${var.name} is at ${self.initialization[0].ip_config[0].ipv4[0].address}, and addresses are for the first start: make it anew (README, Changes), or leave network as it was."
+    }
   }
 }
 
@@ -122,8 +129,10 @@ module "deliver" {
   machine          = proxmox_virtual_environment_vm.this.id
   address          = var.address
   user             = var.place.ssh_user
+  host_key         = lookup(var.place.host_keys, var.name, null)
   user_data        = var.user_data
   secrets          = var.secrets
   secrets_revision = var.secrets_revision
   source_ref       = var.source_ref
+  after            = var.after
 }

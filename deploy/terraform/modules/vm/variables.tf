@@ -12,6 +12,7 @@ variable "place" {
     gateway          = string
     dns_servers      = list(string)
     ssh_user         = string
+    host_keys        = map(string)
     proxmox_firewall = bool
   })
   description = "What is the same for all VMs: where they are made, and the network."
@@ -64,6 +65,18 @@ variable "source_ref" {
   type        = string
   default     = ""
   description = "Commit of the source to bring for a build on the machine; empty for none."
+}
+
+variable "after" {
+  type        = list(string)
+  default     = []
+  description = "`ready` of machines that must run before this one's service is brought up."
+}
+
+variable "protect" {
+  type        = bool
+  default     = false
+  description = "Let Proxmox refuse to remove it."
 }
 
 variable "startup_order" {
