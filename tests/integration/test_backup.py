@@ -152,7 +152,7 @@ def test_redis(start, start_redis, tmp_path):
     redis = start_redis(arguments=["--appendonly", "yes"])
     server = start(arguments=["--limiter", redis.url])
     assert [server.get("/", source=f"127.0.0.{i}").status for i in range(2, 30) for _ in range(11)] == ([200] * 10 + [429]) * 28
-    told("redis-cli --rdb /var/backups/sluice.rdb")
+    told("redis-cli -h 10.0.0.130 --rdb /var/backups/sluice.rdb")
     run("redis-cli", "-h", redis.host, "-p", redis.port, "--rdb", tmp_path / "copy.rdb")
     redis.kill()
     empty = tmp_path / "empty"
@@ -161,7 +161,7 @@ def test_redis(start, start_redis, tmp_path):
     # First without the append-only file, which an empty Redis would prefer to the copy, as the guide says.
     restored = start_redis(port=redis.port, arguments=["--dir", str(empty), "--dbfilename", "dump.rdb"])
     assert restored.ask("DBSIZE") >= 28
-    told("redis-cli config set appendonly yes")
+    told("redis-cli -h 10.0.0.130 config set appendonly yes")
     assert restored.ask("CONFIG", "SET", "appendonly", "yes") == "OK"
     wait_until(lambda: restored.info("persistence")["aof_rewrite_in_progress"] == "0", what="the append-only file")
     other = start(arguments=["--limiter", restored.url])
