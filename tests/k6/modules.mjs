@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The modules that a script may import, as far as the scripts of deploy/k6 use them, written from k6's documentation.
 //
-// They are strict: an argument that k6 would pass over or guess at is an error here.
+// They are strict: an argument that k6 would pass over or guess at is an error here. Leaves out: how a request is made (requests.mjs).
 import { NAME } from './metrics.mjs';
 import { duration } from './options.mjs';
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// VUs as the main thread sees them: threads that are told to run a function, one at a time.
+// VUs as the main thread sees them: threads that are told to run a function, one at a time. Leaves out: when (scenarios.mjs).
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { exchange, makeAgents } from './requests.mjs';
 

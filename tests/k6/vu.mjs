@@ -2,6 +2,7 @@
 // One VU: a thread with a JavaScript world of its own, in which there is what k6 has and nothing of Node's.
 //
 // As in k6, a request and sleep() hold the VU up until they are done. The requests themselves are made by the main thread.
+// Leaves out: `open()`, timers, and all else that the scripts have no use for.
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import vm from 'node:vm';
