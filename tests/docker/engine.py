@@ -18,7 +18,7 @@ import subprocess
 import threading
 import urllib.parse
 
-from plant.netns import Network
+from plant.netns import Network, ip_batch
 from support.server import DIES_WITH_US
 from support.waiting import wait_until
 
@@ -29,6 +29,7 @@ BASES = {"debian:12-slim": "bookworm", "debian:13-standin": "trixie"}
 OFFICIAL = {"valkey/valkey:8.1-bookworm": "valkey", "postgres:17-bookworm": "postgres", "nginx:1.28": "nginx"}
 PROXY_PORT = 3128
 CROWD = [f"10.0.0.{i}" for i in range(10, 250)]
+MACHINE_IPV6, CROWD_IPV6 = "fd00::2", [f"fd00:{i:x}::2" for i in range(1, 16)]
 # As in the official slim images.
 THINNED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/lib/apt/lists", "var/cache/apt")
 
@@ -92,9 +93,12 @@ class Engine:
         for name in ("http_proxy", "https_proxy"):
             self.env.pop(name, None)
         self.process = self.proxy = None
+        self.proxy_url = f"http://10.0.0.2:{PROXY_PORT}"
         self.network = Network({"machine": "10.0.0.2"})
         try:
             self.network.add("crowd", CROWD[0], CROWD[1:])
+            ip_batch([f"addr add {MACHINE_IPV6}/16 dev eth0 nodad"], self.network.netns("machine"))
+            ip_batch([f"addr add {one}/16 dev eth0 nodad" for one in CROWD_IPV6], self.network.netns("crowd"))
             self._start_proxy()
             self._start()
         except BaseException:
@@ -105,7 +109,7 @@ class Engine:
         self.proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy, bind_and_activate=False)
         self.proxy.socket.close()
         with self.network.on("machine"):
-            self.proxy.socket = socket.create_server(("127.0.0.1", PROXY_PORT))
+            self.proxy.socket = socket.create_server(("", PROXY_PORT))
         threading.Thread(target=self.proxy.serve_forever, daemon=True).start()
 
     def _start(self):
@@ -115,7 +119,8 @@ class Engine:
         self.process = subprocess.Popen(
             [*DIES_WITH_US, *self.network.command("machine"), "unshare", "--pid", "--fork", "--kill-child", "--mount",
              "--mount-proc", "docker-init", "--", "dockerd", "--data-root", str(self.folder / "data"), "--exec-root",
-             str(runtime), "--pidfile", str(runtime / "dockerd.pid"), "--host", f"unix://{self.socket}"],
+             str(runtime), "--pidfile", str(runtime / "dockerd.pid"), "--host", f"unix://{self.socket}",
+             "--experimental", "--ip6tables"],  # as Docker 27 and newer by themselves
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
 
         def answers():
@@ -130,10 +135,10 @@ class Engine:
         self.docker("image", "prune", "-f", "--filter", "until=48h")  # of what was built before the last change
         self.docker("network", "prune", "-f")
 
-    def run(self, *words, cwd=ROOT, env=None, limit_s=1200):
+    def run(self, *words, cwd=ROOT, env=None, limit_s=1200, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE):
         """Runs a command against this engine. Returns what subprocess.run() does, as text."""
-        return subprocess.run(words, cwd=cwd, env={**self.env, **(env or {})}, capture_output=True, text=True,
-                              timeout=limit_s, check=False)
+        return subprocess.run(words, cwd=cwd, env={**self.env, **(env or {})}, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE,
+                              text=True, timeout=limit_s, check=False)
 
     def docker(self, *words, **more):
         """@return what docker writes on standard output; it must succeed."""
@@ -142,8 +147,7 @@ class Engine:
         return done.stdout
 
     def build(self, tag, target, context=ROOT, dockerfile=ROOT / "deploy/docker/Dockerfile", arguments=()):
-        proxy = f"http_proxy=http://127.0.0.1:{PROXY_PORT}"
-        self.docker("build", "--network", "host", "--build-arg", proxy, *arguments, "--target", target, "--tag", tag,
+        self.docker("build", "--build-arg", f"http_proxy={self.proxy_url}", *arguments, "--target", target, "--tag", tag,
                     "--file", str(dockerfile), str(context))
 
     def make_bases(self):

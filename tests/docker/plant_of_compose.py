@@ -2,6 +2,7 @@
 """deploy/compose/compose.yaml brought up, and asked from outside the machine."""
 import http.client
 import json
+import shutil
 import urllib.parse
 
 from engine import CROWD, ROOT
@@ -11,15 +12,25 @@ MACHINE = "10.0.0.2"
 
 
 class Plant:
-    folder = ROOT / "deploy" / "compose"
+    """@param composer  the words that docker-compose or its successor begins with.
+    @param folder  where the files go, whatever it is called.
+    @param files  of deploy/compose."""
 
-    def __init__(self, engine):
+    def __init__(self, engine, composer, folder, files=("compose.yaml",)):
         self.engine = engine
+        self.composer = [*composer, *(word for name in files for word in ("-f", name)), "-p", "plant"]
+        self.folder = folder / "deploy" / "compose"
+        for name in ("compose", "nginx", "k6"):
+            shutil.copytree(ROOT / "deploy" / name, folder / "deploy" / name)
         self.crowd = iter(CROWD)
 
-    def compose(self, *words, env=None):
-        done = self.engine.run("docker-compose", "-p", "plant", *words, cwd=self.folder, env=env)
-        assert done.returncode == 0, f"docker-compose {' '.join(words)}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+    def attempt(self, *words, **more):
+        """Returns what Engine.run() does."""
+        return self.engine.run(*self.composer, *words, cwd=self.folder, **more)
+
+    def compose(self, *words, **more):
+        done = self.attempt(*words, **more)
+        assert done.returncode == 0, f"compose {' '.join(words)}: {(done.stdout or '')[-3000:]}{done.stderr[-3000:]}"
         return done.stdout
 
     def up(self):
@@ -30,7 +41,12 @@ class Plant:
         self.compose("down", "-v", "--timeout", "10")
 
     def name(self, service):
-        return f"plant_{service}_1"
+        """The container's id: each Compose gives it another name."""
+        label = "label=com.docker.compose."
+        found = self.engine.docker("ps", "-aq", "--filter", f"{label}project=plant", "--filter", f"{label}service={service}",
+                                   "--filter", f"{label}oneoff=False").split()
+        assert len(found) == 1, (service, found)
+        return found[0]
 
     def inspect(self, service):
         return json.loads(self.engine.docker("inspect", self.name(service)))[0]

@@ -4,9 +4,12 @@ import collections
 import concurrent.futures
 import json
 import re
+import shlex
+import threading
 
 import pytest
 
+from engine import ROOT
 from support.waiting import wait_until
 
 WEB = ["web-1", "web-2"]
@@ -57,6 +60,45 @@ def test_one_alone_with_nothing_but_its_volume(engine, image):
     finally:
         engine.docker("rm", "-f", name)
         engine.docker("volume", "rm", "alone-links")
+
+
+@pytest.mark.parametrize("image", ["sluice", "sluice:scratch"])
+def test_the_system_s_authorities_are_found(engine, image, tmp_path):
+    """rediss:// without limiter.tls_ca_file: the image's own list is asked, which here holds one of ours."""
+    tmp_path.chmod(0o755)
+    openssl = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+               "-subj", "/CN=store", "-addext", "subjectAltName=DNS:store", "-keyout", "key.pem", "-out", "cert.pem"]
+    assert engine.run(*openssl, cwd=tmp_path).returncode == 0
+    (tmp_path / "key.pem").chmod(0o644)
+    engine.docker("network", "create", "tls")
+    try:
+        engine.docker("run", "-d", "--name", "store", "--network", "tls", "-v", f"{tmp_path}:/tls:ro", "sluice-redis", "redis-server",
+                      "--port", "0", "--tls-port", "6379", "--tls-cert-file", "/tls/cert.pem", "--tls-key-file", "/tls/key.pem",
+                      "--tls-auth-clients", "no", "--tls-ca-cert-file", "/tls/cert.pem", "--protected-mode", "no")
+        engine.docker("run", "-d", "--name", "web", "--network", "tls", "-v",
+                      f"{tmp_path}/cert.pem:/etc/ssl/certs/ca-certificates.crt:ro", image, "serve", "--limiter", "rediss://store")
+
+        def log():
+            done = engine.run("docker", "logs", "web")
+            return done.stdout + done.stderr
+
+        wait_until(lambda: "redis store:6379: connected" in log(), what=f"a connection: {log()}")
+    finally:
+        engine.run("docker", "rm", "-f", "-v", "store", "web")
+        engine.docker("network", "rm", "tls")
+
+
+def test_images_are_built_by_compose(engine, todays_compose, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"proxies": {"default": {"httpProxy": engine.proxy_url}}}))
+    env = {"SLUICE_IMAGE": "built:1", "SLUICE_REDIS_IMAGE": "built-redis:1", "SLUICE_VERSION": "9.8.7", "DOCKER_CONFIG": str(tmp_path)}
+    done = engine.run(*todays_compose, "-p", "plant", "build", cwd=ROOT / "deploy/compose", env=env)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    try:
+        for image in ("built:1", "built-redis:1"):
+            labels = json.loads(engine.docker("inspect", image))[0]["Config"]["Labels"]
+            assert labels["org.opencontainers.image.version"] == "9.8.7"
+    finally:
+        engine.docker("rmi", "built:1", "built-redis:1")
 
 
 def process_status(engine, name):
@@ -163,6 +205,72 @@ def test_a_killed_container_comes_back(plant, service):
     assert (status, fields["Location"]) == (302, f"https://example.com/before/{service}")
 
 
+def test_published_on_ipv4_only(plant):
+    """Over IPv6 Docker would hand all clients on as one: better that they come by IPv4. See ipv6.yaml."""
+    assert plant.inspect("lb")["NetworkSettings"]["Ports"]["80/tcp"] == [{"HostIp": "0.0.0.0", "HostPort": "80"}]
+
+
+def test_a_limit_is_changed_as_the_manual_says(plant):
+    """By an editor that writes a new file and puts it in the old one's place, as most do."""
+    file = plant.folder / "sluice" / "sluice.yaml"
+    kept = file.read_text()
+    try:
+        for limit, text in ((3, kept.replace("limit: 10", "limit: 3")), (10, kept)):
+            new = file.with_suffix(".new")
+            new.write_text(text)
+            new.replace(file)
+            logs = {web: plant.logs(web).count("reload: 1 limit in force\n") for web in WEB}
+            plant.compose("kill", "-s", "HUP", *WEB)
+            for web in WEB:
+                wait_until(lambda web=web: plant.logs(web).count("reload: 1 limit in force\n") > logs[web], what=f"{web} to reload")
+            assert f"q={limit};" in plant.ask("GET", "/")[1]["RateLimit-Policy"]
+    finally:
+        file.write_text(kept)
+
+
+def test_no_request_fails_while_the_servers_are_replaced(plant):
+    statuses, over = collections.Counter(), threading.Event()
+
+    def client(address):
+        while not over.is_set():
+            for method, path, body in (("GET", "/", None), ("POST", "/shorten", "url=https://example.com/" + address)):
+                statuses[plant.ask(method, path, body, client=address)[0]] += 1
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        clients = [pool.submit(client, plant.newcomer()) for _ in range(8)]
+        try:
+            before = {plant.name(web) for web in WEB}
+            done = plant.engine.run("./replace-servers", cwd=plant.folder, env={"COMPOSE": shlex.join(plant.composer)})
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert before.isdisjoint(plant.name(web) for web in WEB)
+            assert " down " not in plant.exec("lb", "cat", "/etc/nginx/conf.d/sluice.conf")
+        finally:
+            over.set()
+        for one in clients:
+            one.result()
+    assert set(statuses) == {200, 429} and statuses[200] >= 80, statuses
+
+
+def test_links_are_restored_as_the_manual_says(plant):
+    code = plant.shorten("https://example.com/backed-up")
+    dump = plant.folder / "links.dump"
+    with open(dump, "wb") as file:
+        plant.compose("exec", "-T", "postgres", "pg_dump", "-U", "postgres", "-Fc", "urldb", stdout=file)
+    later = plant.shorten("https://example.com/later")
+    plant.compose("stop", *WEB)
+    plant.compose("exec", "-T", "postgres", "psql", "-U", "postgres", "-c", "DROP DATABASE urldb", "-c",
+                  "CREATE DATABASE urldb OWNER sluice")
+    with open(dump, "rb") as file:
+        plant.compose("exec", "-T", "postgres", "pg_restore", "-U", "postgres", "--no-owner", "--role=sluice", "-d", "urldb",
+                      stdin=file)
+    plant.compose("up", "-d", "--no-build")
+    plant.wait_until_healthy("lb")
+    for web in WEB:
+        plant.wait_until_healthy(web)
+    assert [plant.ask("GET", path)[0] for path in (code, later)] == [302, 404]
+    assert plant.shorten("https://example.com/after-it") not in (code, later)
+
+
 def test_links_and_limits_survive_down_and_up(plant):
     code = plant.shorten("https://example.com/survives")
     assert plant.redis("set", "probe", "still here") == "OK"
@@ -174,11 +282,9 @@ def test_links_and_limits_survive_down_and_up(plant):
 
 
 def test_another_password_is_refused_once_there_is_one(plant):
-    done = plant.engine.run("docker-compose", "-p", "plant", "run", "--rm", "make-passwords", cwd=plant.folder,
-                            env={"REDIS_PASSWORD": "another-one"})
+    done = plant.attempt("run", "--rm", "make-passwords", env={"REDIS_PASSWORD": "another-one"})
     assert done.returncode == 1 and "make-passwords: redis: the plant has another one already" in done.stdout + done.stderr
-    done = plant.engine.run("docker-compose", "-p", "plant", "run", "--rm", "make-passwords", cwd=plant.folder,
-                            env={"MONGO_PASSWORD": "it's"})
+    done = plant.attempt("run", "--rm", "make-passwords", env={"MONGO_PASSWORD": "it's"})
     assert done.returncode == 1 and "letters, digits" in done.stdout + done.stderr
 
 
