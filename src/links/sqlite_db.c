@@ -73,10 +73,11 @@ int db_open(struct db *db, const char *path, bool create, char *why, size_t why_
 		db_close(db);
 		return -1;
 	}
-	/* SQLite then opens it to be read, and the first new link would be the first to tell: after a restore, or an import
-	 * as root. Who only reads may. */
+	/* SQLite then opens it to be read, and the first new link would be the first to tell: after a restore, or an
+	 * import as root. Who only reads may. */
 	if (create && sqlite3_db_readonly(db->handle, "main") == 1) {
-		snprintf(why, why_size, "%s: can't be written by this user; give it to the user that serves (chown)", path);
+		snprintf(why, why_size, "%s: can't be written by this user; give it to the user that serves (chown)",
+		         path);
 		db_close(db);
 		return -1;
 	}

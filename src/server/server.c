@@ -111,14 +111,16 @@ static bool allocate(struct server *server)
 /* A connection is a descriptor; the usual soft limit of 1,024 is for programs that use select(). */
 static void raise_descriptors(const struct config *config)
 {
-	struct rlimit limit;
+	struct rlimit limit, more;
 	rlim_t want = (rlim_t)config->server.max_connections + 128;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return;
 	if (limit.rlim_cur < want) {
-		limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
+		more = limit;
+		more.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &more) == 0) /* a sandbox may forbid it */
+			limit = more;
 	}
 	if (limit.rlim_cur < want)
 		log_warn("server.max_connections: %u connections need %llu file descriptors and the system grants "

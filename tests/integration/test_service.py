@@ -137,6 +137,21 @@ def test_the_program_needs_nothing_that_the_unit_forbids(tmp_path, confined_buil
     assert re.search(r"^\d+ passed", done.stdout, re.MULTILINE), done.stdout
 
 
+MAY_NOT_RAISE = """
+import errno, os, resource, seccomp, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (1000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+calls = seccomp.SyscallFilter(seccomp.ALLOW)
+calls.add_rule(seccomp.ERRNO(errno.EPERM), "prlimit64", seccomp.Arg(2, seccomp.NE, 0))
+calls.load()
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_descriptors_that_a_sandbox_withholds_are_told(start):
+    server = start(before=["/usr/bin/python3", "-c", MAY_NOT_RAISE])
+    assert "10000 connections need 10128 file descriptors and the system grants 1000; raise LimitNOFILE" in server.stderr
+
+
 # What the service manager hears
 
 class Manager:
