@@ -5,7 +5,7 @@ import urllib.parse
 
 import pytest
 
-from plant.hosts import CROWD, LB
+from plant.hosts import CROWD, LB, NGINX_CONF, Nginx
 from support.waiting import wait_until
 from support.wire import Wire, build
 
@@ -26,6 +26,13 @@ def ask(plant, data):
     with plant.network.on("load"), Wire(LB) as wire:
         wire.send(data)
         return wire.read_answer()
+
+
+def ask_in_any_way(plant, data):
+    """Raw bytes to nginx; all that comes back until it ends the connection."""
+    with plant.network.on("load"), Wire(LB) as wire:
+        wire.send(data)
+        return wire.read_end()
 
 
 def form(url):
@@ -99,6 +106,81 @@ def test_what_is_for_the_operator_is_not_for_the_public(front):
     for path in paths:
         assert ask(front, build("GET", path, [("Connection", "close")])).status == 404
     assert {line["upstream"] for line in front.nginx.log(len(paths))} == {"-"}, "a server was asked"
+
+
+def test_no_spelling_of_it_is_either(front):
+    for target in ("/metrics#x", "http://sluice.example/metrics", "/metrics%3Fx", "/metrics%0A", "/METRICS", "/metrics/", "/metrics;x",
+                   "/.//metrics", "/a/..%2Fmetrics", "/%2Fmetrics", "/healthz%20"):
+        said = ask_in_any_way(front, f"GET {target} HTTP/1.1\r\nHost: sluice.example\r\nConnection: close\r\n\r\n".encode())
+        assert said.startswith(b"HTTP/1.1 404 ") and b"sluice_" not in said, (target, said)
+
+
+HEAD = b"POST /shorten HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+HIDDEN = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+AMBIGUOUS = {
+    "length and chunks": HEAD + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": HEAD + b"Content-Length: 0\r\nContent-Length: 27\r\n\r\n",
+    "two encodings": HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "negative length": HEAD + b"Content-Length: -1\r\n\r\n",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "long target": b"GET /" + b"x" * 40000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    "long field": b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 40000 + b"\r\n\r\n",
+    "preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "small letters": b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
+}
+
+
+def test_what_may_be_read_in_two_ways_reaches_no_server(front):
+    """Nor does what comes after it on the connection."""
+    for name, data in AMBIGUOUS.items():
+        said = ask_in_any_way(front, data + HIDDEN)
+        assert re.match(rb"HTTP/1\.1 (400|405|414|501|505) ", said) or name == "preface of HTTP/2", (name, said)
+        assert said.count(b"HTTP/1.1 ") <= 1, (name, said)
+    asked_well = [ask(front, build("GET", f"/{n}", [("Connection", "close")])).status for n in (1, 2)]
+    assert asked_well == [404, 404]
+
+    def seen():
+        return [line for web in front.webs.values() for line in web.log()]
+
+    wait_until(lambda: len(seen()) >= 2, what="both requests in the servers' logs")
+    assert len(seen()) == 2, f"a server was asked: {seen()}"
+
+
+def test_a_client_cannot_upgrade_past_it(front):
+    fields = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA")]
+    with front.network.on("load"), Wire(LB) as wire:
+        wire.send(build("GET", "/", fields) + build("GET", "/", [("Connection", "close")]))
+        assert [wire.read_answer().status for _ in range(2)] == [200, 200]
+
+
+def test_a_body_in_chunks_reaches_the_server_whole(front):
+    with front.network.on("load"), Wire(LB) as wire:
+        body = form("https://example.com/chunks")
+        chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:9], body[9:])) + b"0\r\n\r\n"
+        wire.send(HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + chunks)
+        assert wire.read_answer().status == 200
+
+
+def test_a_slow_client_holds_no_server_and_is_given_up(plant, tmp_path):
+    """As the file is, but for its 15 s, which would be long to wait for."""
+    plant.web(1, limit="off")
+    conf = tmp_path / "hasty.conf"
+    text = NGINX_CONF.read_text()
+    conf.write_text(re.sub(r"(client_(?:header|body)_timeout) 15s;", r"\1 1s;", text))
+    assert conf.read_text().count("_timeout 1s;") == text.count("_timeout 1s;") + 2
+    plant.nginx = Nginx(plant, tmp_path / "nginx", conf)
+    plant.things.append(plant.nginx)
+    plant.nginx.start()
+    for data in (b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ", HEAD + b"Content-Length: 100\r\n\r\nurl=http"):
+        with plant.network.on("load"), Wire(LB) as wire:
+            wire.send(data)
+            said = wire.read_end()  # it ends the connection
+        assert said == b"" or said.startswith(b"HTTP/1.1 408 "), said
+    assert plant.run("web-1", "ss", "-Htn", "state", "established", "sport", "= :80") == ""
+    assert {line["upstream"] for line in plant.nginx.log(2)} == {"-"}
 
 
 def test_a_body_that_is_too_large_is_refused_by_sluice_in_its_words(front):
