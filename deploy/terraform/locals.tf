@@ -77,7 +77,8 @@ locals {
         address = local.address.redis
         setup   = file("${local.files}/docker-setup")
         redis_conf = templatefile("${local.files}/redis.conf.tftpl", {
-          maxmemory_mb = floor(var.sizes.redis.memory_mb * 0.6)
+          # while its file is rewritten a second copy of all that changes meanwhile has to find room, and so does the system
+          maxmemory_mb = floor(var.sizes.redis.memory_mb * 0.4)
         })
       }))
       load = templatefile("${path.module}/cloud-init/load.yaml.tftpl", merge(local.shared.load, {

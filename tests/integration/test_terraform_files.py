@@ -93,7 +93,7 @@ def test_redis_is_durable_and_asks_for_a_password(tmp_path):
             asked = {name: client.ask("CONFIG", "GET", name)[1] for name in
                      ("appendonly", "appendfsync", "maxmemory-policy", "maxmemory", "save")}
             assert asked == {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction",
-                             "maxmemory": str(1228 << 20), "save": ""}
+                             "maxmemory": str(819 << 20), "save": ""}
             assert client.ask("SLUICE.INFO")
     finally:
         process.terminate()

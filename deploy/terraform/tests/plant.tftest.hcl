@@ -142,7 +142,7 @@ run "larger_machines" {
     error_message = "PostgreSQL is not tuned to its memory and the web servers' threads"
   }
   assert {
-    condition     = strcontains(output.user_data.redis, "maxmemory 2457mb")
+    condition     = strcontains(output.user_data.redis, "maxmemory 1638mb")
     error_message = "Redis is not tuned to its memory"
   }
 }
