@@ -171,7 +171,7 @@ def test_stores_are_closed(plant):
     assert "NOAUTH" in done.stdout + done.stderr
     done = plant.engine.run("docker", "exec", plant.name("web-1"), "sh", "-c", "getent hosts redis && getent hosts lb")
     assert done.returncode == 0, done.stderr
-    done = plant.engine.run("docker", "exec", plant.name("lb"), "sh", "-c", "getent hosts redis || getent hosts postgres")
+    done = plant.engine.run("docker", "exec", "-e", "RES_OPTIONS=timeout:1 attempts:1", plant.name("lb"), "sh", "-c", "getent hosts redis || getent hosts postgres")
     assert done.returncode != 0, done.stdout
     done = plant.engine.run("docker", "exec", plant.name("postgres"), "psql", "-h", "127.0.0.1", "-U", "postgres", "-c", "SELECT 1")
     assert done.returncode != 0 and "no pg_hba.conf entry" in done.stderr
