@@ -81,6 +81,15 @@ def status(port, path):
         return error.code
 
 
+def test_its_log_is_rotated_and_by_nobody_but_its_own_user(machine):
+    machine.apt("install", "logrotate")
+    for _ in range(2):
+        machine.run(*AS_SLUICE, "sh", "-c", "echo a line >/var/log/sluice/access.log")
+        machine.run("logrotate", "--force", "/etc/logrotate.d/sluice")
+    assert machine.run("sh", "-c", "stat -c '%U %n' /var/log/sluice/*") == (
+        "sluice /var/log/sluice/access.log.1\nsluice /var/log/sluice/access.log.2.gz\n")
+
+
 def test_the_manual_is_found(machine, packages, tmp_path):
     subprocess.run(["dpkg-deb", "-x", packages["sluice"], tmp_path], check=True)
     pages = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("usr/share/man/*/*"))
