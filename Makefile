@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test deb deb-test docker docker-test stores soak terraform bench lint format asan tsan fuzz install clean docs
+.PHONY: help deps build run test deb deb-test docker docker-test stores soak terraform vm-test bench lint format asan tsan fuzz install clean docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -48,6 +48,10 @@ stores: build ## test script and module on other versions of Redis and Valkey (d
 soak: build ## the plant at full length: tests/topology with windows and outages of minutes (root)
 	@scripts/deps test
 	@SLUICE_SOAK=1 $(PYTHON) tests/run.py $(BUILD) --plant
+
+vm-test: build deb ## the package in a virtual machine, with a real kernel and systemd (root; asks a Debian mirror)
+	@scripts/deps vm
+	@SLUICE_BUILD=$(BUILD) SLUICE_TEST_DEB=$(CURDIR)/build/deb $(PYTHON) -m pytest -q -rP -p no:cacheprovider tests/vm
 
 bench: build ## measure, side by side with nginx and others; prints ratios
 	@scripts/deps bench

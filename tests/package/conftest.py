@@ -10,8 +10,10 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "integration"))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "integration"), str(HERE)]
 
+import debs  # noqa: E402
 from support.waiting import LIMIT_S, wait_until  # noqa: E402
 
 MIRROR = os.environ.get("SLUICE_TEST_DEBIAN_MIRROR") or "http://deb.debian.org/debian"
@@ -21,18 +23,9 @@ ALONE = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--", "sh
          'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"']
 
 
-def packages_folder():
-    folder = os.environ.get("SLUICE_TEST_DEB")
-    assert folder, "SLUICE_TEST_DEB names the folder of the packages: `make deb-test` sets it"
-    return pathlib.Path(folder)
-
-
 @pytest.fixture(scope="session")
 def packages():
-    """{name: file} of what `make deb` built, without debug symbols."""
-    found = {path.name.split("_")[0]: path for path in packages_folder().glob("*.deb") if "-dbgsym_" not in path.name}
-    assert set(found) == {"sluice", "sluice-redis-module", "libsluice-core0", "libsluice-core-dev"}, found
-    return found
+    return debs.built()
 
 
 class Machine:

@@ -14,6 +14,7 @@ import urllib.request
 
 import pytest
 
+import debs
 from support.redis import free_port
 from support.waiting import wait_until
 
@@ -135,16 +136,7 @@ def test_the_library_compiles_there(machine, packages):
 
 @pytest.fixture(scope="module")
 def newer(packages, tmp_path_factory):
-    """The same package with a higher version, a setting of its own in sluice.yaml, and a word more in the program's unit."""
-    folder = tmp_path_factory.mktemp("newer")
-    subprocess.run(["dpkg-deb", "-R", packages["sluice"], folder / "tree"], check=True)
-    control = folder / "tree/DEBIAN/control"
-    control.write_text(re.sub(r"^Version: .*$", "Version: 99.0", control.read_text(), flags=re.MULTILINE))
-    with open(folder / "tree/etc/sluice/sluice.yaml", "a", encoding="utf-8") as file:
-        file.write("# new in this version\n")
-    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", folder / "tree", folder / "sluice_99.0_amd64.deb"], check=True,
-                   capture_output=True)
-    return folder / "sluice_99.0_amd64.deb"
+    return debs.newer(packages["sluice"], tmp_path_factory.mktemp("newer"))
 
 
 def test_an_upgrade_keeps_edits_and_data(machine, newer):
