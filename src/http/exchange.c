@@ -22,8 +22,9 @@
 #define PARKED_MS 3
 #define PARKED_MAX 256
 
-/* A body over the bound is read on to be answered on a connection that stays usable, up to this many
- * times the bound; then the connection ends. */
+/* A body over the bound is read on, up to this many times the bound, to be answered on a connection that stays usable:
+ * one that is closed while its client still sends may take the answer with it (RFC 9112, section 9.6). A proxy would
+ * see a failing server in that. */
 #define SWALLOW_FACTOR 4
 
 static struct http_exchange *exchange_new(struct http_daemon *daemon)
@@ -236,7 +237,9 @@ static enum http_fault find_fault(struct http_exchange *exchange, const char *ve
 	if (framing.lengths == 1) {
 		length = http_header(exchange, MHD_HTTP_HEADER_CONTENT_LENGTH);
 		/* The library has refused what is not a number. */
-		if (length != NULL && strtoull(length, NULL, 10) > config->max_body_bytes)
+		if (length != NULL)
+			exchange->announced = strtoull(length, NULL, 10);
+		if (exchange->announced > config->max_body_bytes)
 			return HTTP_BODY_TOO_LARGE;
 	}
 	return HTTP_FINE;
@@ -306,6 +309,17 @@ static void park(struct http_exchange *exchange)
 	MHD_suspend_connection(exchange->connection);
 }
 
+/* A body that is announced far too large, whose end is disputed, or that the client holds back until it hears from us,
+ * is not waited for. Such an early answer ends the connection. */
+static bool answers_early(const struct http_exchange *exchange)
+{
+	if (http_header(exchange, "Expect") != NULL)
+		return true;
+	if (exchange->fault == HTTP_BODY_TOO_LARGE)
+		return exchange->announced > exchange->daemon->config.max_body_bytes * SWALLOW_FACTOR;
+	return exchange->fault != HTTP_FINE;
+}
+
 static enum MHD_Result on_head(struct http_exchange *exchange, const char *method, const char *version)
 {
 	exchange->daemon->progress++;
@@ -317,9 +331,7 @@ static enum MHD_Result on_head(struct http_exchange *exchange, const char *metho
 	exchange->fault = find_fault(exchange, version);
 	exchange->began = true;
 	exchange->daemon->handler->begin(exchange);
-	/* A body that is announced too large, whose end is disputed, or that the client holds back until it hears from
-	 * us, is not waited for. Such an early answer ends the connection. */
-	if (exchange->response != NULL && (exchange->fault != HTTP_FINE || http_header(exchange, "Expect") != NULL))
+	if (exchange->response != NULL && answers_early(exchange))
 		return queue(exchange);
 	return MHD_YES;
 }

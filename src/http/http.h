@@ -87,6 +87,7 @@ struct http_exchange {
 	const char *target_end; /* where the library put it */
 	char *body_buffer;
 	size_t body_room;
+	uint64_t announced; /* Content-Length */
 	uint64_t body_seen;
 	size_t bytes;
 	bool began, whole, parked, suspended, queued, failed;

@@ -335,6 +335,25 @@ class TestBodyBound:
         answer = post(unlimited, self.form(self.BOUND + 1), FORM)
         assert (answer.status, answer.error) == (413, self.WHY)
 
+    def test_an_announced_body_is_read_on(self, unlimited):
+        """Closed under a client that still sends, the connection would take the answer with it."""
+        with unlimited.connect() as wire:
+            for _ in range(2):
+                wire.send(build("POST", "/shorten", [FORM], self.form(4 * self.BOUND)))
+                answer = wire.read_answer()
+                assert (answer.status, answer.error) == (413, self.WHY)
+
+    @pytest.mark.parametrize("fields", [
+        [FORM, ("Content-Length", str(4 * 64 * 1024 + 1))],
+        [FORM, ("Content-Length", str(64 * 1024 + 1)), ("Expect", "100-continue")],
+    ], ids=["far too large", "held back"])
+    def test_such_a_body_is_not_waited_for(self, unlimited, fields):
+        with unlimited.connect() as wire:
+            wire.send(build("POST", "/shorten", fields))
+            answer = wire.read_answer()
+            assert (answer.status, answer.error) == (413, self.WHY)
+            assert wire.ended()
+
     def test_an_announcement_is_enough(self, unlimited):
         """Not one byte of the body need be sent to be refused."""
         with unlimited.connect() as wire:
