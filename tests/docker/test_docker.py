@@ -3,8 +3,10 @@
 import collections
 import concurrent.futures
 import json
+import pathlib
 import re
 import shlex
+import tarfile
 import threading
 
 import pytest
@@ -36,6 +38,24 @@ def test_what_an_image_says_of_itself(engine, image):
     assert config["Labels"]["org.opencontainers.image.version"] == "1.2.3-4-g5678"
     assert config["User"] == ("999:999" if image == "sluice-redis" else "10001:10001")
     assert config["StopSignal"] == "SIGTERM" and config["Healthcheck"]["Test"]
+
+
+def test_the_licences_of_what_is_handed_on(engine, tmp_path):
+    """The image from scratch holds other people's libraries: their licences come along."""
+    engine.docker("create", "--name", "licences", "sluice:scratch")
+    try:
+        engine.docker("export", "--output", str(tmp_path / "image.tar"), "licences")
+    finally:
+        engine.docker("rm", "-v", "licences")
+    with tarfile.open(tmp_path / "image.tar") as image:
+        names = {pathlib.PurePosixPath(name) for name in image.getnames()}
+    licences = {path.parent.name for path in names if path.match("usr/share/doc/*/copyright")}
+    libraries = [path.name for path in names if ".so" in path.name]
+    assert len(libraries) > 20
+    # The image on Debian has the same packages, and can say whose each is.
+    say = engine.docker("run", "--rm", "--entrypoint", "dpkg", "sluice", "-S", *(f"*/{library}" for library in libraries))
+    owners = {line.split(": ")[1].rsplit("/", 1)[1]: line.split(":")[0] for line in say.splitlines()}
+    assert {library: owners.get(library) for library in libraries if owners.get(library) not in licences} == {}
 
 
 @pytest.mark.parametrize("image", ["sluice", "sluice:scratch"])
