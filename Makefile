@@ -49,7 +49,7 @@ soak: build ## the plant at full length: tests/topology with windows and outages
 	@scripts/deps test
 	@SLUICE_SOAK=1 $(PYTHON) tests/run.py $(BUILD) --plant
 
-vm-test: build deb ## the package in a virtual machine, with a real kernel and systemd (root; asks a Debian mirror)
+vm-test: build deb ## the package, and machines of deploy/terraform, in virtual machines with a real kernel and systemd (root; asks a Debian mirror)
 	@scripts/deps vm
 	@SLUICE_BUILD=$(BUILD) SLUICE_TEST_DEB=$(CURDIR)/build/deb $(PYTHON) -m pytest -q -rP -p no:cacheprovider tests/vm
 

@@ -46,7 +46,7 @@ class Machine:
         self.lab, self.image, self.name, self.address = lab, image, name, address
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.memory_mb, self.data_mb = memory_mb, data_mb
+        self.memory_mb, self.data_mb, self.kernel_words = memory_mb, data_mb, "root=LABEL=root ro console=ttyS0 quiet"
         self.mac = "bc:24:11:00:00:%02x" % int(address.rsplit(".", 1)[1])
         self.shell = Shell(lab, "root" if user_data is None else "debian", address, key[0])
         self.run, self.put = self.shell.run, self.shell.put
@@ -77,10 +77,13 @@ class Machine:
     def _make_credentials(self, public_key):
         """What Proxmox writes into a container, by way of systemd-tmpfiles. Returns QEMU's options."""
         network = f"[Match]\nType=ether\n[Network]\nAddress={self.address}/24\nGateway=10.0.0.1\nDNS=10.0.0.1\n"
-        lines = [("f+ /etc/systemd/network/eth0.network 0644", network), ("d /root/.ssh 0700", ""),
-                 ("f+ /root/.ssh/authorized_keys 0600", public_key + "\n"), ("f+ /etc/hostname 0644", self.name + "\n")]
-        text = "".join(line + " - - - " + content.replace("\n", "\\n") + "\n" for line, content in lines)
+        host_key = make_key(self.folder)[0].read_text()
+        lines = [("f+~ /etc/systemd/network/eth0.network 0644", network), ("d /root/.ssh 0700", ""),
+                 ("f+~ /root/.ssh/authorized_keys 0600", public_key + "\n"), ("f+~ /etc/hostname 0644", self.name + "\n"),
+                 ("f+~ /etc/ssh/ssh_host_ed25519_key 0600", host_key)]
+        text = "".join(f"{line} - - - {base64.b64encode(content.encode()).decode()}\n" for line, content in lines)
         coded = base64.b64encode(text.encode()).decode()
+        self.kernel_words += f" systemd.hostname={self.name}"
         return ["-smbios", f"type=11,value=io.systemd.credential.binary:tmpfiles.extra={coded}"]
 
     def command(self):
@@ -92,7 +95,7 @@ class Machine:
         return [*DIES_WITH_US, *self.lab.on_the_switch(), "nice", "-n", "5", "qemu-system-x86_64", "-machine", "pc", "-accel",
                 ACCEL, "-cpu", "host" if ACCEL.startswith("kvm") else "max", "-smp", "2", "-m", str(self.memory_mb),
                 "-nodefaults", "-no-user-config", "-display", "none", "-kernel", str(self.image.kernel), "-initrd",
-                str(self.image.initrd), "-append", "root=LABEL=root ro console=ttyS0 quiet", "-device", "virtio-scsi-pci",
+                str(self.image.initrd), "-append", self.kernel_words, "-device", "virtio-scsi-pci",
                 *drives, "-netdev",
                 f"tap,id=net0,ifname={self.tap},script=no,downscript=no", "-device", f"virtio-net-pci,netdev=net0,mac={self.mac}", "-device", "virtio-rng-pci", "-serial", f"file:{self.console}",
                 "-device", "virtio-serial-pci", "-chardev", f"socket,path={self.agent_path()},server=on,wait=off,id=qga0",
