@@ -40,7 +40,7 @@ def command(folder):
     """The words that a command begins with, and None; or None, and why there is no such Compose here.
 
     @param folder  a pathlib.Path: where it is kept once it is built."""
-    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
+    if shutil.which("docker") and subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
         return ["docker", "compose"], None
     if not shutil.which("go"):
         return None, "no `docker compose` here, and no Go to build it with"

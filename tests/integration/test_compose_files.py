@@ -5,6 +5,7 @@ import functools
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -33,7 +34,7 @@ def config(*names, composer=("docker-compose",), **env):
 
 def todays_compose():
     """`docker compose`, or what `make docker-test` has built."""
-    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
+    if shutil.which("docker") and subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
         return ("docker", "compose")
     built = sorted(pathlib.Path(os.environ.get("SLUICE_BUILD", "build")).glob("docker/docker-compose-v*[0-9]"))
     return (str(built[-1].resolve()),) if built else None

@@ -185,8 +185,11 @@ class ModuleRedis(Redis):
 
     def saved(self):
         """Waits for the end of what is written in the background."""
-        wait_until(lambda: not any(self.info("persistence").get(name) != "0" for name in (
-            "rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled")), what="the background writing")
+        def over():
+            told = self.info("persistence")  # once: what is scheduled may begin in between
+            return all(told[name] == "0" for name in ("rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled"))
+
+        wait_until(over, what="the background writing")
         told = self.info("persistence")
         assert told["rdb_last_bgsave_status"] == told["aof_last_bgrewrite_status"] == "ok", self.log()[-2000:]
 
