@@ -1,22 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Machines of deploy/terraform as virtual machines, with kernel, systemd and cloud-init of their own, in the network of the
-reference plant. In this order: they stay up.
+"""The machines of deploy/terraform as virtual machines, with kernel, systemd and cloud-init of their own, in the network of
+the reference plant, each by itself. In this order: the machines stay up.
 
-Leaves out: Proxmox VE, and the machines whose service is in a container or built there.
+Leaves out: Proxmox VE, the web servers, the build of the images (tests/docker), MongoDB and k6, which only their makers'
+packages have.
 """
 import json
 import re
 
 import pytest
 
+from engine import Engine
 from lab import GATEWAY, STRANGER
-from plant_of_machines import Plant
+from plant_of_machines import POSTGRES_PASSWORD, REDIS_PASSWORD, Plant, saved
 from support.waiting import wait_until
+
+SLOW_S = 300
+
+
+@pytest.fixture(scope="session")
+def images(folder, tmp_path_factory):
+    """Builds what is asked for, by the engine of tests/docker, and hands it out as a file."""
+    made = {}
+
+    def get(which):
+        if which not in made:
+            engine = Engine(folder.parent / "docker")
+            try:
+                engine.make_bases()
+                tag, target = {"sluice": ("sluice", "sluice"), "redis": ("sluice-redis", "redis")}[which]
+                engine.build(tag, target, arguments=["--build-arg", "VERSION=1.2.3-4-g5678"])
+                made[which] = saved(engine, tag, f"ready-made:{which}", tmp_path_factory.mktemp("image") / which)
+            finally:
+                engine.close()
+        return made[which]
+
+    return get
 
 
 @pytest.fixture(scope="module")
-def plant(lab, image, key, tmp_path_factory):
-    made = Plant(lab, image, tmp_path_factory.mktemp("plant"), key)
+def plant(lab, image, key, images, tmp_path_factory):
+    made = Plant(lab, image, tmp_path_factory.mktemp("plant"), key, images)
     try:
         yield made
     except BaseException:
@@ -28,9 +52,9 @@ def plant(lab, image, key, tmp_path_factory):
 
 # What holds for each machine
 
-def check_cloud_init(machine, status="done"):
+def check_cloud_init(machine):
     """It is done, without an error and without a warning."""
-    assert machine.run("cloud-init status --wait", limit_s=1800).strip().lstrip(".\n") == f"status: {status}"
+    assert machine.run("cloud-init status --wait", limit_s=1800).strip().lstrip(".\n") == "status: done"
     assert json.loads(machine.run("cat /run/cloud-init/result.json"))["v1"]["errors"] == []
     assert machine.run("grep -E 'WARNING|ERROR|CRITICAL|Traceback' /var/log/cloud-init.log || true") == ""
 
@@ -117,3 +141,80 @@ def test_lb_gets_another_web_server(plant):
         plant.delivery("lb").secrets({})
         assert machine.run("nginx -T 2>/dev/null").count(":80 max_fails") == wanted
     assert machine.run("cat /run/nginx.pid") == pid
+
+
+# postgres
+
+def check_postgres(machine):
+    ask = f"PGPASSWORD={POSTGRES_PASSWORD} psql -h 10.0.0.200 -U sluice -d urldb -XAtc"
+    told = machine.run("cd /; su postgres -c \"psql -XAtc 'SHOW shared_buffers' -c 'SHOW max_connections' -c 'SHOW data_directory'\"").split()
+    assert told == ["512MB", "100", "/var/lib/postgresql/15/main"]
+    assert machine.run("findmnt -no SOURCE,FSTYPE /var/lib/postgresql").split() == ["/dev/vda", "ext4"]
+    assert "no pg_hba.conf entry" in machine.run(f"{ask} 'SELECT 1'", check=False)  # it is no web server itself
+
+
+def test_postgres(plant, lab):
+    """A container in the plant: here the same files on a virtual machine that is bare as a container is."""
+    machine = plant.one("postgres")
+    assert plant.states["postgres"] == "running"
+    check_cloud_init(machine)
+    check_settled(machine, machine.run("systemctl is-system-running --wait || true").strip())
+    check_postgres(machine)
+    check_firewall(lab, machine, {5432: {GATEWAY: False, STRANGER: False}})
+
+
+def test_postgres_after_a_boot(plant, lab):
+    machine = plant.machines["postgres"]
+    check_settled(machine, machine.reboot())
+    check_postgres(machine)
+    check_firewall(lab, machine, {5432: {GATEWAY: False, STRANGER: False}})
+
+
+# redis
+
+def redis_cli(machine, *words):
+    return machine.run(f"docker exec -e REDISCLI_AUTH={REDIS_PASSWORD} sluice_redis_1 redis-cli {' '.join(words)}").strip()
+
+
+def on_the_disk(machine, *commands):
+    """Gives commands to Redis over one connection. Returns the lines of its answers once the disk has what was written so far."""
+    text = "".join(f"{command}\n" for command in (*commands, "WAITAOF 1 0 60000"))
+    told = machine.run(f"printf '%s' '{text}' | docker exec -i -e REDISCLI_AUTH={REDIS_PASSWORD} sluice_redis_1 redis-cli").split()
+    assert told[-2:] == ["1", "0"], told
+    return told[:-2]
+
+
+def check_redis(machine):
+    wait_until(lambda: health(machine, "redis") == "healthy", limit_s=SLOW_S, what="Redis to be healthy")
+    assert redis_cli(machine, "CONFIG", "GET", "maxmemory-policy").split() == ["maxmemory-policy", "noeviction"]
+    assert "sluice" in redis_cli(machine, "MODULE", "LIST")
+    assert machine.run("findmnt -no SOURCE,FSTYPE /srv/redis").split() == ["/dev/vda", "ext4"]
+    assert machine.run("stat -c %u /srv/redis /srv/redis/appendonlydir").split() == ["999", "999"]
+    assert machine.run("sysctl -n vm.overcommit_memory; grep -o '\\[never\\]' /sys/kernel/mm/transparent_hugepage/enabled").split() == [
+        "1", "[never]"]
+    assert "overcommit" not in machine.run("docker logs sluice_redis_1")
+
+
+def health(machine, service):
+    return machine.run(f"docker inspect -f '{{{{.State.Health.Status}}}}' sluice_{service}_1", check=False).strip()
+
+
+def test_redis(plant, lab):
+    machine = plant.one("redis")
+    check_cloud_init(machine)
+    check_settled(machine, machine.run("systemctl is-system-running --wait || true").strip())
+    check_agent(machine)
+    check_redis(machine)
+    check_firewall(lab, machine, {6379: {GATEWAY: False, STRANGER: False}})
+    assert machine.run("docker port sluice_redis_1") == "6379/tcp -> 10.0.0.130:6379\n"
+
+
+def test_redis_after_a_boot(plant, lab):
+    """The disk is the same, what was counted is still there."""
+    machine = plant.one("redis")
+    assert on_the_disk(machine, "SET kept yes") == ["OK"]
+    check_settled(machine, machine.reboot())
+    check_redis(machine)
+    assert redis_cli(machine, "GET", "kept") == "yes"
+    redis_cli(machine, "DEL", "kept")
+    check_firewall(lab, machine, {6379: {GATEWAY: False, STRANGER: False}})
