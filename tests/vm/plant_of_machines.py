@@ -18,9 +18,12 @@ from ops import Client
 RENDERED = ROOT / "tests/terraform/rendered"
 OPERATOR = re.compile(r"ssh-ed25519 \S+ operator")
 # name: (address, MB of memory, MB of data)
-SIZES = {"lb": ("10.0.0.100", 512, 0), "redis": ("10.0.0.130", 1024, 512), "postgres": ("10.0.0.200", 1024, 1024)}
+SIZES = {"lb": ("10.0.0.100", 512, 0), "web-1": ("10.0.0.111", 1024, 0),
+         "redis": ("10.0.0.130", 1024, 512), "postgres": ("10.0.0.200", 1024, 1024)}
 REDIS_PASSWORD, POSTGRES_PASSWORD = "for-redis-0123456789", "for-postgres-0123456789"
+PGPASS = f"10.0.0.200:5432:urldb:sluice:{POSTGRES_PASSWORD}"
 SECRETS = {"redis": {"redis_password": REDIS_PASSWORD, "redis_auth": f"requirepass {REDIS_PASSWORD}"},
+           "web-1": {"redis_password": REDIS_PASSWORD, "pgpass": PGPASS},
            "postgres": {"postgres_password": POSTGRES_PASSWORD}}
 
 
@@ -35,6 +38,11 @@ def source(target):
             entry.size, entry.mtime = len(text), int(time.time())
             archive.addfile(entry, io.BytesIO(text.encode()))
     return packed.getvalue()
+
+
+def which(name):
+    """The target of the Dockerfile that a machine builds."""
+    return "redis" if name == "redis" else "sluice"
 
 
 # A container's template has no cloud-init, and Proxmox mounts the volume. What ds-identify found at this boot goes, too: it
@@ -93,7 +101,7 @@ class Plant:
             delivery.start_cloud_init(self.user_data(name), "1")
         if "path: /opt/sluice/setup.conf" in self.user_data(name):
             self.bring_image(name)
-            delivery.source(source(name))
+            delivery.source(source(which(name)))
         delivery.files(self.user_data(name))
         delivery.secrets(SECRETS.get(name, {}))
 
@@ -101,7 +109,7 @@ class Plant:
         """What the machine would have built, or pulled."""
         machine = self.machines[name]
         machine.run("cloud-init status --wait >/dev/null || true", limit_s=1800)
-        machine.put(self.images(name), "/tmp/image.tar.gz")
+        machine.put(self.images(which(name)), "/tmp/image.tar.gz")
         machine.run("docker load --quiet --input /tmp/image.tar.gz; rm /tmp/image.tar.gz", limit_s=900)
 
     def one(self, name):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The machines of deploy/terraform as virtual machines, with kernel, systemd and cloud-init of their own, in the network of
-the reference plant, each by itself. In this order: the machines stay up.
+the reference plant. In this order: the machines stay up, and a web server uses the stores.
 
-Leaves out: Proxmox VE, the web servers, the build of the images (tests/docker), MongoDB and k6, which only their makers'
-packages have.
+Leaves out: Proxmox VE, more than one web server, the build of the images (tests/docker), MongoDB and k6, which only their
+makers' packages have.
 """
+import http.client
 import json
 import re
 
@@ -218,3 +219,44 @@ def test_redis_after_a_boot(plant, lab):
     assert redis_cli(machine, "GET", "kept") == "yes"
     redis_cli(machine, "DEL", "kept")
     check_firewall(lab, machine, {6379: {GATEWAY: False, STRANGER: False}})
+
+
+# web
+
+def check_web(lab, machine, servers):
+    wait_until(lambda: health(machine, "sluice") == "healthy", limit_s=SLOW_S, what="Sluice to be healthy")
+    metrics = wait_until(lambda: metrics_of(lab, machine, servers), limit_s=SLOW_S, what="it to see Redis and the others")
+    assert "\nsluice_limiter_module_connections 0\n" not in metrics
+
+
+def metrics_of(lab, machine, servers):
+    """What it tells once it is ready, has Redis, and knows of so many servers; None before."""
+    try:
+        ready, told = lab.ask(machine.address, "/readyz")[2], lab.ask(machine.address, "/metrics")[2]
+    except (OSError, http.client.HTTPException):
+        return None
+    wanted = ready == "ready\n" and "\nsluice_limiter_up 1\n" in told and f"\nsluice_limiter_servers {servers}\n" in told
+    return told if wanted else None
+
+
+def test_web(plant, lab):
+    plant.switch_on("postgres", "redis", "web-1")
+    for store in ("postgres", "redis"):
+        plant.one(store)
+    machine = plant.one("web-1")
+    check_cloud_init(machine)
+    check_settled(machine, machine.run("systemctl is-system-running --wait || true").strip())
+    check_agent(machine)
+    check_web(lab, machine, 1)
+    check_firewall(lab, machine, {80: {GATEWAY: True, STRANGER: False}, 5000: {GATEWAY: False}})
+    told = machine.run("journalctl -b --no-pager CONTAINER_NAME=sluice_sluice_1 -o cat")
+    assert "its module " in told and "sluice is serving on " in told
+    for path in ("redis_password", "pgpass"):
+        assert machine.run(f"stat -c '%u %a' /etc/sluice/secrets/{path}") == "10001 400\n"
+
+
+def test_web_after_a_boot(plant, lab):
+    machine = plant.one("web-1")
+    check_settled(machine, machine.reboot())
+    check_web(lab, machine, 1)
+    check_firewall(lab, machine, {80: {GATEWAY: True, STRANGER: False}, 5000: {GATEWAY: False}})
