@@ -3,12 +3,12 @@
 """
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 
+from support.compose import VERSION, built, installed
+
 DEBIANS_COMPOSE = ["docker-compose"]
-VERSION = "v5.6.0"
 MODULE = "github.com/docker/compose/v5"
 
 
@@ -19,10 +19,8 @@ def go(words, folder):
 
 
 def build(folder):
-    """Builds the program in a folder, unless it is there. Returns its path."""
-    program = folder / f"docker-compose-{VERSION}"
-    if program.exists():
-        return program
+    """Builds the program in a folder, where installed() finds it."""
+    program = built(folder)
     module = json.loads(go(["mod", "download", "-json", f"{MODULE}@{VERSION}"], folder))
     source = folder / "compose-source"
     shutil.rmtree(source, ignore_errors=True)
@@ -33,18 +31,18 @@ def build(folder):
         f"{program}.new", "./cmd"], source)
     os.rename(f"{program}.new", program)
     shutil.rmtree(source)
-    return program
 
 
 def command(folder):
     """The words that a command begins with, and None; or None, and why there is no such Compose here.
 
     @param folder  a pathlib.Path: where it is kept once it is built."""
-    if shutil.which("docker") and subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
-        return ["docker", "compose"], None
+    if (words := installed(folder)) is not None:
+        return words, None
     if not shutil.which("go"):
         return None, "no `docker compose` here, and no Go to build it with"
     try:
-        return [str(build(pathlib.Path(folder)))], None
+        build(folder)
     except subprocess.CalledProcessError as error:
         return None, f"Compose {VERSION} can't be built: {error.stderr[-500:]}"
+    return installed(folder), None

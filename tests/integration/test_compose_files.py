@@ -5,12 +5,12 @@ import functools
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 
 import pytest
 import yaml
 
+from support.compose import installed
 from support.server import binary, run
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -33,11 +33,8 @@ def config(*names, composer=("docker-compose",), **env):
 
 
 def todays_compose():
-    """`docker compose`, or what `make docker-test` has built."""
-    if shutil.which("docker") and subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
-        return ("docker", "compose")
-    built = sorted(pathlib.Path(os.environ.get("SLUICE_BUILD", "build")).glob("docker/docker-compose-v*[0-9]"))
-    return (str(built[-1].resolve()),) if built else None
+    words = installed(pathlib.Path(os.environ.get("SLUICE_BUILD", "build")) / "docker")
+    return tuple(words) if words else None
 
 
 def services(*names, **env):
