@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WORDS_MAX = 32, START_TRIES = 500, TRY_MS = 20 };
+enum { WORDS_MAX = 32, START_TRIES = 1500, TRY_MS = 20 };
 
 static void path_in(const struct redis_server *server, const char *name, char path[64])
 {

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from support.module import RedisError, assert_same, command, contents, follow, in_step, module_path
+from support.module import RedisError, assert_same, command, contents, expiry_words, follow, in_step, module_path
 from support.redis import is_valkey, server_version
 from support.takes import ALGORITHMS, TAKE, Load, Policy, Traffic, count_answers, script, script_words
 from support.waiting import wait_until
@@ -13,8 +13,12 @@ TEN = Policy("sliding-log", 10, 600000)
 COMMANDS = {"sluice.take", "sluice.peek", "sluice.refund", "sluice.reset", "sluice.mtake", "sluice.info", "cl.throttle"}
 
 
+def take_words(policy=TEN, key="k"):
+    return ["SLUICE.TAKE", key, *policy.words()]
+
+
 def take(store, key="k", policy=TEN):
-    return store.ask("SLUICE.TAKE", key, *policy.words())
+    return store.ask(*take_words(policy, key))
 
 
 def loaded(store):
@@ -249,20 +253,37 @@ def test_a_key_outlives_its_state_by_a_second(store, algorithm, window_ms):
             cost = rnd.choice((1, 1, 5, 50))
             take = rnd.choice((["SLUICE.TAKE", key, *policy.words(cost)], ["SLUICE.MTAKE", "EACH", 1, key, *policy.words(cost)],
                                script_words(TAKE, [key], [(policy, cost, None)], load)))
-            _, peek, left_ms = client.pipeline(take, ["SLUICE.PEEK", key, *policy.words()], ["PTTL", key])
-            if peek[4] == 0:  # its state is empty by now: it need not be there
+            _, look, *told = client.pipeline(take, ["SLUICE.TAKE", key, *policy.words(), "PEEK", "WITHTIME"], expiry_words(key), ["TIME"])
+            reset_us, at_us = look[4:]
+            if reset_us == 0:  # its state is empty by now: it need not be there
                 continue
-            assert peek[4] / 1000 + 1000 <= left_ms + 1, (take, peek, left_ms)
-            assert left_ms <= peek[4] / 1000 + 2 * window_ms + min(window_ms / 8, 60000) + 2001, (take, peek, left_ms)
+            earliest_ms, latest_ms = expiry_of(at_us, *told)
+            end_ms = (at_us + reset_us) / 1000  # moments, as the machine may pause between the answers
+            assert end_ms + 1000 <= latest_ms + 1, (take, look, told)
+            assert earliest_ms <= end_ms + 2 * window_ms + min(window_ms / 8, 60000) + 2001, (take, look, told)
+
+
+def expiry_of(since_us, answer, time):
+    """Between which moments a key expires, by the answers to expiry_words() and then to TIME, in ms since 1970.
+    @param since_us  a moment before the first of them."""
+    now_ms = int(time[0]) * 1000 + int(time[1]) / 1000
+    if answer == -2:
+        return 0, now_ms  # it has expired
+    if server_version() >= (7,):
+        return answer, answer
+    return since_us / 1000 + answer, now_ms + answer  # a server before 7.0 tells how long it still lives
 
 
 def test_a_key_lives_as_long_as_the_longest_window(store):
     """It may be taken from under two policies: what a short one does must not let the long one forget."""
     long, short = Policy("sliding-log", 10, 1800000), Policy("sliding-log", 10, 1000)
-    assert store.ask("SLUICE.TAKE", "k", *long.words())[0] == 1
-    for _ in range(3):
-        assert store.ask("SLUICE.TAKE", "k", *short.words())[0] == 1
-    assert store.ask("PTTL", "k") > 1800000
+    with store.client() as client:
+        taken = client.ask("SLUICE.TAKE", "k", *long.words(), "WITHTIME")
+        assert taken[0] == 1
+        for _ in range(3):
+            assert client.ask("SLUICE.TAKE", "k", *short.words())[0] == 1
+        _, latest_ms = expiry_of(taken[5], *client.pipeline(expiry_words("k"), ["TIME"]))
+    assert latest_ms > taken[5] / 1000 + 1800000
     assert store.ask("SLUICE.PEEK", "k", *long.words())[2] == 6
 
 
@@ -274,7 +295,11 @@ def test_a_key_that_was_made_to_stay_expires_again(store):
         store.ask("PERSIST", "k")
         assert store.ask("SLUICE.TAKE", "k", *policy.words())[0] == 1
         assert (store.ask("PTTL", "k") == -1) == stays
-    assert 2000000 < store.ask("PTTL", "k") <= 2000000 + 61002
+    with store.client() as client:
+        look, *told = client.pipeline([*take_words(long), "PEEK", "WITHTIME"], expiry_words("k"), ["TIME"])
+    earliest_ms, latest_ms = expiry_of(look[5], *told)
+    end_ms = (look[5] + look[4]) / 1000  # of the state, by the take that was the last
+    assert end_ms < latest_ms and earliest_ms <= end_ms + 61002
 
 
 # A full server

@@ -12,23 +12,28 @@ import pytest
 
 from support.module import module_path
 from support.redis import is_valkey, server_version
-from support.server import run
+from support.server import run, stop
 from support.waiting import LIMIT_S, wait_until
 from support.wire import build
 
 LIMIT = 150
 SWITCHES = 3
 THREADS = 2  # a server, of those who load it: each has one request on its way
+CONNECTIONS, UP = ("sluice_limiter_connections", ()), ("sluice_limiter_up", ())
 MODULE_CONNECTIONS = ("sluice_limiter_module_connections", ())
 
 
 @pytest.fixture
 def start(start):
     """Servers with much patience: the machine may be busy, and it is not what is tested here. What the store does not
-    decide is denied."""
-    return lambda redis, config="", **settings: start(
-        config=f"trusted_proxies: [127.0.0.0/8]\nlimiter: {{store: '{redis.url}', timeout: 10s, on_failure: closed}}\n{config}",
-        **settings)
+    decide is denied. They have reached it: a server waits for that at its start for a second only."""
+    def start_one(redis, config="", threads=1):
+        server = start(config=f"trusted_proxies: [127.0.0.0/8]\nlimiter: {{store: '{redis.url}', timeout: 10s, on_failure: closed}}\n"
+                       + config, threads=threads)
+        wait_until(lambda: server.metrics()[CONNECTIONS] == threads and server.metrics()[UP] == 1, what="its connections")
+        return server
+
+    return start_one
 
 
 def by_module(server):
@@ -64,7 +69,7 @@ def test_found_at_connect(start, store):
     assert statuses(server, 12) == [200] * 10 + [429] * 2
     assert store.calls("evalsha") == 0
     assert store.calls("sluice.mtake") >= 10
-    assert server.metrics()[("sluice_limiter_connections", ())] == 2
+    assert server.metrics()[CONNECTIONS] == 2
 
 
 def test_a_server_without_it(start, start_store):
@@ -91,7 +96,7 @@ def test_requests_of_one_turn_are_few_commands(start, store):
     server = start(store, threads=1)
     wires = [server.connect(source=f"127.0.0.{2 + i % clients}") for i in range(clients * each)]
     before = store.calls("sluice.mtake")
-    server.signal(signal.SIGSTOP)
+    stop(server.process)
     try:
         for wire in wires:
             wire.send(build("GET", "/"))

@@ -7,18 +7,23 @@ Leaves out: what Sluice makes of them.
 import contextlib
 import functools
 import os
+import random
 import re
 import shlex
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
-from support.server import DIES_WITH_US
+from support.server import DIES_WITH_US, stop
 from support.waiting import LIMIT_S, wait_until
 
 SLOTS = 16384
+PORTS_FROM = 10000
+INTRODUCED_EVERY_S = 3
+START_TRIES = 3  # with another port each
 BUS_ABOVE_PORT = 10000  # how far above its port a node of a Cluster listens to the others
 # Which Redis or Valkey the tests run.
 SERVER = shlex.split(os.environ.get("SLUICE_TEST_REDIS_SERVER") or "redis-server")
@@ -52,22 +57,36 @@ def needs_tls():
         pytest.skip("this server was built without TLS")
 
 
-def free_port():
+def _is_free(port):
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port():
+    """None that the system gives to others: what it chooses by itself, for a connection or for who asks for any port, it
+    may choose between this look and the server's start, or while the server is down for a test."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        below = int(file.read().split()[0])
+    while True:
+        port = random.SystemRandom().randrange(PORTS_FROM, max(below, PORTS_FROM + BUS_ABOVE_PORT))
+        if _is_free(port):
+            return port
 
 
 def free_port_with_bus():
     """A port whose neighbour for a Cluster's bus is free, too."""
     while True:
-        port = free_port()
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port + BUS_ABOVE_PORT))
-            except (OverflowError, OSError):
-                continue
-        return port
+        port = random.SystemRandom().randrange(PORTS_FROM, PORTS_FROM + BUS_ABOVE_PORT)
+        if _is_free(port) and _is_free(port + BUS_ABOVE_PORT):
+            return port
+
+
+class PortTaken(Exception):
+    """Somebody was faster."""
 
 
 class RedisError(Exception):
@@ -131,11 +150,24 @@ class Redis:
     def __init__(self, folder, port=None, host="127.0.0.1", arguments=(), before=(), there=contextlib.nullcontext):
         self.arguments, self.before, self.there = list(arguments), list(before), there
         self.folder, self.host = folder, host
-        self.port = port or (free_port_with_bus() if "--cluster-enabled" in self.arguments else free_port())
         self.process = None
         self.paused = False
         folder.mkdir(parents=True, exist_ok=True)
-        self.start()
+        if port is None:
+            self._start_on_a_free_port()
+        else:
+            self.port = port
+            self.start()
+
+    def _start_on_a_free_port(self):
+        for tries_left in reversed(range(START_TRIES)):
+            self.port = free_port_with_bus() if "--cluster-enabled" in self.arguments else free_port()
+            try:
+                return self.start()
+            except PortTaken:
+                if tries_left == 0:
+                    raise
+                (self.folder / "redis.log").unlink()
 
     @property
     def url(self):
@@ -163,9 +195,15 @@ class Redis:
                     path.unlink()
         self.process = subprocess.Popen([*DIES_WITH_US, *self.before, *self.command()], cwd=self.folder,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        wait_until(self._answers, what="Redis to answer")
+        try:
+            wait_until(self._answers, what="Redis to answer")
+        except BaseException:
+            self.kill()  # whoever started it does not get to know it, and could not end it
+            raise
 
     def _answers(self):
+        if self.process.poll() is not None and "Address already in use" in self.log():
+            raise PortTaken(self.log())
         assert self.process.poll() is None, f"redis-server ended with {self.process.returncode}: {self.log()}"
         try:
             self.ask("PING")
@@ -206,9 +244,9 @@ class Redis:
         self.process, self.paused = None, False
 
     def pause(self):
-        """SIGSTOP: connections stay, nothing is answered."""
-        self.process.send_signal(signal.SIGSTOP)
+        """SIGSTOP: connections stay, nothing is answered from now on."""
         self.paused = True
+        stop(self.process)
 
     def go_on(self):
         self.process.send_signal(signal.SIGCONT)
@@ -254,23 +292,32 @@ class Cluster:
     """Masters that share the slots evenly, and replicas of them in turn.
 
     @param start_one  makes a Redis with these further arguments.
+    @param node_timeout_ms  after which a node that does not answer counts as failed, and a replica takes its place.
     """
 
     ARGUMENTS = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no",
                  "--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"]
 
-    def __init__(self, start_one, masters=3, replicas=0):
-        self.nodes = [start_one(self.ARGUMENTS) for _ in range(masters + replicas)]
+    def __init__(self, start_one, masters=3, replicas=0, node_timeout_ms=1000):
+        arguments = [*self.ARGUMENTS, "--cluster-node-timeout", str(node_timeout_ms)]  # the last one counts
+        self.nodes = [start_one(arguments) for _ in range(masters + replicas)]
         self.masters, self.replicas = self.nodes[:masters], self.nodes[masters:]
-        first = self.nodes[0]
-        for node in self.nodes[1:]:
-            node.ask("CLUSTER", "MEET", first.host, first.port, first.bus_port)
+        self.introduce_at = time.monotonic()
         for i, master in enumerate(self.masters):
             master.own_slots(SLOTS * i // masters, SLOTS * (i + 1) // masters - 1)
-        wait_until(lambda: all(self._knows(node) == len(self.nodes) for node in self.nodes), what="the nodes to meet")
+        wait_until(self._have_met, what="the nodes to meet")
         for i, replica in enumerate(self.replicas):
             replica.ask("CLUSTER", "REPLICATE", self.id_of(self.masters[i % masters]))
         wait_until(self.is_well, what="the cluster to be well")
+
+    def _have_met(self):
+        """Introduces them; again, if need be: one that does not answer for a second is not asked again."""
+        if time.monotonic() >= self.introduce_at:
+            self.introduce_at = time.monotonic() + INTRODUCED_EVERY_S
+            first = self.nodes[0]
+            for node in self.nodes[1:]:
+                node.ask("CLUSTER", "MEET", first.host, first.port, first.bus_port)
+        return all(self._knows(node) == len(self.nodes) for node in self.nodes)
 
     @staticmethod
     def _knows(node):

@@ -27,6 +27,24 @@ DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|Sanitizer:DEADLYSIGNAL")
 
 
+def is_stopped(process):
+    """Whether every thread of a process is stopped."""
+    states = []
+    for thread in os.listdir(f"/proc/{process.pid}/task"):
+        try:
+            with open(f"/proc/{process.pid}/task/{thread}/stat", encoding="utf-8", errors="replace") as file:
+                states.append(file.read().rsplit(")", 1)[1].split()[0])
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended
+    return all(state in "TZX" for state in states)
+
+
+def stop(process):
+    """SIGSTOP, of which the sender does not see when it takes effect: until its main thread has run, the others go on."""
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: is_stopped(process), what="the process to be stopped")
+
+
 def binary():
     folder = os.environ.get("SLUICE_BUILD", "build")
     for path in (os.path.join(folder, "sluice"), os.path.join(folder, "src", "cli", "sluice")):
