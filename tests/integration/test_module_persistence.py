@@ -14,7 +14,13 @@ REWRITTEN = PLAIN_COMMANDS
 
 
 def appended(server):
-    """The commands in the append-only files, whatever they are called."""
+    """The commands in the append-only files, whatever they are called. The server stands still meanwhile: it also writes
+    of what expires, and a command half written is none."""
+    with server.held():
+        return commands_in_files(server)
+
+
+def commands_in_files(server):
     paths = [path for path in server.folder.rglob("*appendonly*") if path.is_file() and path.suffix != ".manifest"]
     assert paths
     found = []
@@ -112,12 +118,10 @@ def test_an_append_only_file_switched_on_while_the_server_saves(store):
     traffic = Traffic(9, keys=200, windows_ms=(600000,))
     with store.client() as client:
         client.flood(traffic.mtake(200))
-        store.settings(rdb_key_save_delay=5000)
-        store.ask("BGSAVE")
-        store.settings(rdb_key_save_delay=0)
-        assert_no_error(client.flood(traffic.takes(100), command("CONFIG", "SET", "appendonly", "yes"), traffic.takes(100),
-                                     traffic.mtake(100)))
-        assert store.info("persistence")["rdb_bgsave_in_progress"] == "1"
+        with store.child_at_work("BGSAVE"):
+            assert_no_error(client.flood(traffic.takes(100), command("CONFIG", "SET", "appendonly", "yes"), traffic.takes(100),
+                                         traffic.mtake(100)))
+            assert store.info("persistence")["rdb_bgsave_in_progress"] == "1"
 
         def begun():
             client.flood(traffic.takes(20))
@@ -248,7 +252,9 @@ def test_a_save_point_is_reached_by_takes(start_store):
     store.settings(save="1 100")
     assert not (store.folder / "dump.rdb").exists()
     with store.client() as client:
-        client.flood(*[command("SLUICE.TAKE", f"k{i}", *TEN.words()) for i in range(150)])
+        with store.held():  # all come in one turn: a save point may be reached between any two
+            client.send(b"".join(command("SLUICE.TAKE", f"k{i}", *TEN.words()) for i in range(150)))
+        assert_no_error(client.flood())
     wait_until((store.folder / "dump.rdb").exists, what="the save point")
     wait_until(lambda: changes(store) == 0, what="the end of the saving")
     store.stop()  # which saves, if it shall at all

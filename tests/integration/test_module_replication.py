@@ -3,8 +3,8 @@
 a server without the module understands."""
 import pytest
 
-from support.module import (PLAIN_COMMANDS, Listener, assert_all_expire, assert_same, caller_path, command, contents, follow, in_step,
-                            names_of, sanitizer)
+from support.module import (PLAIN_COMMANDS, Listener, assert_all_expire, assert_same, caller_path, command, contents, differences, follow,
+                            in_step, names_of, sanitizer)
 from support.takes import Load, Policy, Traffic, assert_no_error, count_answers
 from support.waiting import wait_until
 
@@ -51,14 +51,14 @@ def test_a_replica_after_a_million_takes(start_store, master):
         assert client.ask("WAIT", 2, 30000) == 2
     in_step(master, plain, able)
     for replica in (plain, able):
-        assert_same(master, replica, at_least=400 * parts)
+        assert_same(master, replica, at_least=250 * parts)
     assert max(len(value) for value, _ in contents(master).values()) > 24 + 4 * 8000
     assert_all_expire(master)
     assert not any("sluice" in name for name in plain.info("commandstats"))
     wait_until(lambda: int(master.info("stats")["expired_keys"]) > 200 * parts, what="keys to expire")
     in_step(master, plain, able)
     for replica in (plain, able):
-        assert_same(master, replica, at_least=400 * parts)
+        assert_same(master, replica, at_least=250 * parts)
 
 
 @pytest.mark.parametrize("diskless", ["yes", "no"])
@@ -87,6 +87,12 @@ def test_replicas_that_come_and_go_under_load(start_store, master, diskless):
         assert_same(master, replica, at_least=100)
 
 
+def syncs(master):
+    """How often a replica went on by the backlog, and how often one got all."""
+    told = master.info("stats")
+    return int(told["sync_partial_ok"]), int(told["sync_full"])
+
+
 def test_replicas_that_fail_under_load(start_store, master):
     """Killed, held up, and cut off: they catch up by the backlog, or get all of it again."""
     # Much for now: some replicas come back only once in a second.
@@ -96,13 +102,16 @@ def test_replicas_that_fail_under_load(start_store, master):
     with Load(master) as load:
         load.goes_on()
         wait_until(lambda: replica.info("replication")["master_link_status"] == "up", what="the replica's keys")
-        partial = int(master.info("stats")["sync_partial_ok"])
+        partial, _ = before = syncs(master)
         for _ in range(20):  # one of them must find the backlog long enough
             master.ask("CLIENT", "KILL", "TYPE", "replica")
-            wait_until(lambda: replica.info("replication")["master_link_status"] == "up", what="the replica to be back")
-            if int(master.info("stats")["sync_partial_ok"]) > partial:
+            # Up it is also before it has noticed.
+            wait_until(lambda: syncs(master) != before and replica.info("replication")["master_link_status"] == "up",  # noqa: B023
+                       what="the replica to be back")
+            before = syncs(master)
+            if before[0] > partial:
                 break
-        assert int(master.info("stats")["sync_partial_ok"]) > partial
+        assert before[0] > partial
         master.settings(repl_backlog_size="1mb")
         replica.kill()
         load.goes_on(3000)
@@ -137,8 +146,11 @@ def blank(start_store):
     return start_store(module=False, arguments=["--rdbcompression", "no"])
 
 
-def attached_in_the_same_turn(master, blank, before, after):
-    """Takes, a replica that attaches, and takes, all of which the server finds in one turn of its loop."""
+def attached_in_the_same_turn(master, blank, before, after, attached=lambda: None):
+    """Takes, a replica that attaches, and takes, all of which the server finds in one turn of its loop.
+
+    @param attached  called when the server has carried all of it out.
+    """
     one, two, marker = master.client(), master.client(), master.client()
     listener = Listener(master, at_once=False)
     assert [client.ask("PING") for client in (one, two, marker)] == ["PONG"] * 3  # all are let in
@@ -148,6 +160,8 @@ def attached_in_the_same_turn(master, blank, before, after):
             listener.attach()
             two.send(after)
         with listener:
+            marker.ask("PING")  # it came behind them
+            attached()
             listener.read_keys()
             marker.ask("SET", "the end", "x")
             told = listener.read_until(b"the end")
@@ -163,10 +177,8 @@ def test_a_replica_that_attaches_while_a_child_is_at_work(master, blank, child):
     with master.client() as client:
         client.flood(one_of_each(0))
     for turn in range(1, 3):
-        master.settings(rdb_key_save_delay=3000)
-        master.ask(child)
-        master.settings(rdb_key_save_delay=0)
-        attached_in_the_same_turn(master, blank, one_of_each(2 * turn), one_of_each(2 * turn + 1))
+        with master.child_at_work(child) as end:
+            attached_in_the_same_turn(master, blank, one_of_each(2 * turn), one_of_each(2 * turn + 1), attached=end)
         assert_same(master, blank, at_least=20)
 
 
@@ -335,7 +347,7 @@ def test_a_replica_does_not_expire_by_itself(start_store, master):
     assert replica.ask("DBSIZE") == master.ask("DBSIZE") == 1
     assert replica.ask("SLUICE.PEEK", "k", *short.words())[:3] == [1, 10, 10]
     assert replica.ask("DBSIZE") == 1
-    assert master.ask("SLUICE.TAKE", "k", *short.words())[:3] == [1, 10, 9]
+    assert master.ask("SLUICE.TAKE", "k", *TEN.words())[:3] == [1, 10, 9]  # which would count them, were they there
     in_step(master, replica)
     assert_same(master, replica)
 
@@ -349,15 +361,9 @@ def test_takes_of_other_databases(start_store, master):
                         ["SLUICE.MTAKE", "EACH", 2, "k", "l", *TEN.words()], ["SELECT", 0], ["SLUICE.TAKE", "m", *TEN.words()],
                         ["EXEC"], ["SWAPDB", 0, 3], ["SLUICE.TAKE", "n", *TEN.words()])
     in_step(master, replica)
-    for database, keys in ((0, ["k", "n"]), (3, ["m"]), (4, ["k", "l"])):
-        with master.client() as one, replica.client() as two:
-            one.ask("SELECT", database)
-            two.ask("SELECT", database)
-            assert sorted(one.ask("KEYS", "*")) == sorted(two.ask("KEYS", "*")) == keys
-            for key in keys:
-                words = (["GET", key], ["PTTL", key])
-                (value, left_ms), (other, other_ms) = one.pipeline(*words), two.pipeline(*words)
-                assert value == other and abs(left_ms - other_ms) < 1000
+    for database, keys in ((0, [b"k", b"n"]), (3, [b"m"]), (4, [b"k", b"l"])):
+        one, two = contents(master, database), contents(replica, database)
+        assert sorted(one) == keys and not differences(one, two)
 
 
 def test_promotion_after_wait_forgets_nothing(start_store, master):

@@ -12,12 +12,14 @@ import contextlib
 import functools
 import os
 import re
+import signal
 import subprocess
 import time
 
 from support.redis import Redis, RedisClient, RedisError, debug_allowed, server_version
 from support.waiting import LIMIT_S, wait_until
 
+KEY_SAVE_DELAY_US = 60000000  # a minute for each key: of a child that is to be at work for long
 # What the module's effects may be, for those who replay them.
 PLAIN_COMMANDS = {"SELECT", "SET", "SETRANGE", "PEXPIREAT", "DEL", "UNLINK", "MULTI", "EXEC", "PING", "REPLCONF", "FLUSHALL"}
 
@@ -47,6 +49,12 @@ def sanitizer():
     # The server's own leaks at its end are none of ours.
     return ["env", "LD_PRELOAD=" + " ".join(libraries),
             "ASAN_OPTIONS=" + os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"]
+
+
+def children(pid):
+    """Of a process without threads that make some."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
 
 
 def command(*words):
@@ -193,6 +201,29 @@ class ModuleRedis(Redis):
         told = self.info("persistence")
         assert told["rdb_last_bgsave_status"] == told["aof_last_bgrewrite_status"] == "ok", self.log()[-2000:]
 
+    @contextlib.contextmanager
+    def child_at_work(self, command):
+        """Starts a child by BGSAVE or BGREWRITEAOF. It is at work until the function is called that this gives, or the
+        end of this; how long a machine stands still does not matter. It then ends as one that the server ends itself."""
+        self.settings(rdb_key_save_delay=KEY_SAVE_DELAY_US)
+        self.ask(command)
+        self.settings(rdb_key_save_delay=0)
+        (child,) = children(self.process.pid)
+
+        def end():
+            if child in children(self.process.pid):
+                os.kill(child, signal.SIGUSR1)
+
+        try:
+            assert self.has_child()
+            yield end
+        finally:
+            end()
+
+    def has_child(self):
+        told = self.info("persistence")
+        return told["rdb_bgsave_in_progress"] == "1" or told["aof_rewrite_in_progress"] == "1"
+
     def counters(self):
         """SLUICE.INFO as {name: value}."""
         said = self.ask("SLUICE.INFO")
@@ -218,9 +249,11 @@ def expiry_words(key):
     return ("PEXPIRETIME" if server_version() >= (7,) else "PTTL", key)
 
 
-def contents(server):
-    """{key: (value, expiry in ms since 1970)} of all keys of database 0. What is no string is dumped."""
+def contents(server, database=0):
+    """{key: (value, expiry in ms since 1970)} of all keys. What is no string is dumped."""
     with server.client() as client:
+        if database != 0:
+            client.ask("SELECT", database)
         if "--cluster-enabled" in server.arguments:
             client.ask("READONLY")  # it may be a replica
         keys = [key.encode("latin-1") for key in client.ask("KEYS", "*")]
