@@ -140,9 +140,14 @@ def meson_tests(build, env, names=()):
 
 
 def count_junit(path):
-    """Counts by the name of the case: one that fails and then fails to clean up is one failure."""
+    """Counts by the name of the case: one that fails and then fails to clean up is one failure. So is a file that died
+    before it had told."""
     verdicts = {}
-    for case in ElementTree.parse(path).iter("testcase"):
+    try:
+        cases = ElementTree.parse(path).iter("testcase")
+    except (FileNotFoundError, ElementTree.ParseError):
+        return Counts(failed=1)
+    for case in cases:
         name = (case.get("classname"), case.get("name"))
         if case.find("failure") is not None or case.find("error") is not None:
             verdict = "failed"
@@ -182,7 +187,8 @@ def run_file(file, env, arguments):
     """Runs it. Returns its counts; what pytest says is shown when something is wrong."""
     path, env = file.path, {**env, **file.settings}
     name, sudo = os.path.basename(path) + file.kind, as_root(path, env)
-    with tempfile.TemporaryDirectory(prefix="sluice-tests-") as folder:
+    # What was killed may have left a child that still writes; that it is in the way is no reason to lose all counts.
+    with tempfile.TemporaryDirectory(prefix="sluice-tests-", ignore_cleanup_errors=True) as folder:
         junit = os.path.join(folder, "junit.xml")
         command = [*sudo, sys.executable, "-m", "pytest", "-q", "-rfEs", "--tb=short", "-p", "no:cacheprovider", "-o",
                    "faulthandler_timeout=300", f"--basetemp={folder}/tmp", f"--junitxml={junit}", path, *arguments]
@@ -197,7 +203,7 @@ def run_file(file, env, arguments):
             status, output = -1, f"{output}\nFAILED: {name} was not done after {FILE_LIMIT_S} s"
         if sudo:
             subprocess.run([*sudo, "rm", "-rf", f"{folder}/tmp"], check=False)
-        counts = count_junit(junit) if os.path.exists(junit) else Counts(failed=1)  # it died before it could tell
+        counts = count_junit(junit)
     if status == NOTHING_TO_RUN and arguments:  # the arguments chose tests of other files
         return counts
     if status != 0 and counts.failed == 0:
