@@ -191,9 +191,11 @@ static void the_manager_hears(void **state)
 /* It has stopped reading, and its queue is full: we go on. */
 static void the_manager_is_deaf(void **state)
 {
-	int fd = open_manager("@test-systemd-deaf");
-	int sent = 0, err;
+	char name[64];
+	int sent = 0, fd, err;
 
+	snprintf(name, sizeof name, "@test-systemd-deaf-%d", (int)getpid());
+	fd = open_manager(name);
 	while ((err = systemd_notify("STATUS=again")) == 0 && sent < 10000)
 		sent++;
 	assert_int_equal(err, -EAGAIN);

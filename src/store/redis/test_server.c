@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -25,25 +26,52 @@
 #define PATIENCE_US UINT64_C(20000000)
 #define OPTIONS_MAX 24
 
-static int listen_on_loopback(uint16_t *port)
+/* @return a socket, or -1: the port is taken. */
+static int bind_to_loopback(uint16_t port)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof address;
+	struct sockaddr_in address = { .sin_family = AF_INET,
+		                       .sin_port = htons(port),
+		                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
+	if (bind(fd, (struct sockaddr *)&address, sizeof address) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static int listen_on_loopback(uint16_t *port)
+{
+	struct sockaddr_in address;
+	socklen_t len = sizeof address;
+	int fd = bind_to_loopback(0);
+
+	assert_true(fd >= 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
 	*port = ntohs(address.sin_port);
 	return fd;
 }
 
+/* None that the system gives to others: what it chooses by itself, for a connection or for who asks for any port, it
+ * may choose before it is used here. */
 uint16_t test_free_port(void)
 {
-	uint16_t port;
+	unsigned from = 10000, below = 32768, port;
+	FILE *range = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
+	int fd;
 
-	close(listen_on_loopback(&port));
-	return port;
+	if (range != NULL && fscanf(range, "%u", &below) == 1 && below < from + 1000)
+		below = from + 1000;
+	if (range != NULL)
+		fclose(range);
+	do {
+		assert_int_equal(getrandom(&port, sizeof port, 0), sizeof port);
+		port = from + port % (below - from);
+		fd = bind_to_loopback((uint16_t)port);
+	} while (fd < 0);
+	close(fd);
+	return (uint16_t)port;
 }
 
 static int connect_to(uint16_t port)
