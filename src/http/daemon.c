@@ -281,11 +281,14 @@ void http_tend(struct http_daemon *daemon, uint64_t now_us)
 
 	if (!daemon->serving)
 		return;
-	while (daemon->fresh != NULL && now_us - daemon->fresh->waiting_since_us >= fresh_us) {
+	/* Before any time is held to be up: what has come while this process stood still, or waited for a processor,
+	 * came in time. A connection that is accepted here is younger than now_us. */
+	run(daemon);
+	while (daemon->fresh != NULL && daemon->fresh->waiting_since_us + fresh_us <= now_us) {
 		count(&daemon->config.stats->timed_out);
 		hang_up(daemon, daemon->fresh);
 	}
-	while (daemon->kept != NULL && now_us - daemon->kept->waiting_since_us >= kept_us) {
+	while (daemon->kept != NULL && daemon->kept->waiting_since_us + kept_us <= now_us) {
 		count(&daemon->config.stats->timed_out);
 		hang_up(daemon, daemon->kept);
 	}
