@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,6 +219,26 @@ static const char *changed_form(const struct limits *old, const struct config *n
 	return NULL;
 }
 
+/* Gives them to all threads, and waits until each has them: a loop is never blocked, so that is soon. */
+static void give_to_all(struct server *server, struct limits *limits)
+{
+	size_t given = 0;
+	sem_t taken;
+
+	sem_init(&taken, 0, 0);
+	for (size_t i = 0; i < server->threads; i++) {
+		if (worker_set_limits(server->workers[i], limits_hold(limits), &taken) == 0)
+			given++;
+		else
+			log_error("reload: out of memory; thread %zu keeps the old limits", i);
+	}
+	while (given > 0) {
+		if (sem_wait(&taken) == 0) /* or EINTR */
+			given--;
+	}
+	sem_destroy(&taken);
+}
+
 static void put_in_force(struct server *server, const struct config *config)
 {
 	struct limits *limits = limits_new(config, server->app.metrics);
@@ -229,10 +250,7 @@ static void put_in_force(struct server *server, const struct config *config)
 	}
 	limits_drop(server->limits);
 	server->limits = limits;
-	for (size_t i = 0; i < server->threads; i++) {
-		if (worker_set_limits(server->workers[i], limits_hold(limits)) != 0)
-			log_error("reload: out of memory; thread %zu keeps the old limits", i);
-	}
+	give_to_all(server, limits);
 	if (config_differences(server->config, config, others, sizeof others) == 0)
 		log_info("reload: %zu limit%s in force", limits->n, limits->n == 1 ? "" : "s");
 	else

@@ -28,6 +28,7 @@ struct new_limits {
 	struct letter letter;
 	struct worker *worker;
 	struct limits *limits;
+	sem_t *taken;
 };
 
 static void finish(struct worker *worker)
@@ -84,6 +85,7 @@ static void on_limits(struct letter *letter)
 
 	limits_drop(new->worker->app.limits);
 	new->worker->app.limits = new->limits;
+	sem_post(new->taken);
 	free(new);
 }
 
@@ -148,7 +150,7 @@ struct worker *worker_start(const struct worker_config *config)
 	return worker;
 }
 
-int worker_set_limits(struct worker *worker, struct limits *limits)
+int worker_set_limits(struct worker *worker, struct limits *limits, sem_t *taken)
 {
 	struct new_limits *new = malloc(sizeof *new);
 
@@ -156,7 +158,7 @@ int worker_set_limits(struct worker *worker, struct limits *limits)
 		limits_drop(limits);
 		return -ENOMEM;
 	}
-	*new = (struct new_limits){ .letter.deliver = on_limits, .worker = worker, .limits = limits };
+	*new = (struct new_limits){ .letter.deliver = on_limits, .worker = worker, .limits = limits, .taken = taken };
 	mailbox_post(&worker->mailbox, &new->letter);
 	return 0;
 }

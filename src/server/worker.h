@@ -7,6 +7,8 @@
 #ifndef SLUICE_SERVER_WORKER_H
 #define SLUICE_SERVER_WORKER_H
 
+#include <semaphore.h>
+
 #include "app/app.h"
 
 struct worker;
@@ -27,8 +29,9 @@ struct worker *worker_start(const struct worker_config *config);
 void worker_serve(struct worker *worker);
 
 /** Puts other limits in force for requests that begin from now on. @param limits  the worker takes over one hold.
- *  @return 0 or -ENOMEM (the hold is dropped). Any thread. */
-int worker_set_limits(struct worker *worker, struct limits *limits);
+ *  @param taken  posted by the worker's thread when they are in force; must live until then.
+ *  @return 0, or -ENOMEM (the hold is dropped, nothing is posted). Any thread. */
+int worker_set_limits(struct worker *worker, struct limits *limits, sem_t *taken);
 
 /** Asks it to stop: no new connections, finish what is in flight (for shutdown_timeout_us at most). Any thread, once.
  */

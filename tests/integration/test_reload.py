@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGHUP: other limits, at once, for everybody; or, when the file is wrong, nothing at all."""
+import contextlib
+import random
 import threading
+import time
 
 import pytest
 
@@ -68,9 +71,22 @@ def test_every_thread_has_the_new_limits(start):
     server = start(threads=4, config=limits(("per-client", 1, "60s")))
     server.config_path.write_text("limits: off\n")
     server.hang_up()
-    # Many connections: every thread gets some. The order to change is in every thread's box before it is reported.
-    wait_until(lambda: set(statuses(server, 40)) == {200}, what="all threads to have changed")
+    # Many connections: every thread gets some. What is reported holds for all of them.
     assert statuses(server, 200) == [200] * 200
+
+
+def test_connections_that_are_kept_have_the_new_limits(start):
+    """Also one whose thread does something else in the moment of the reload."""
+    server = start(threads=4, config=limits(("per-client", 1000, "60s")))
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(server.connect()) for _ in range(8)]
+        for limit in range(1001, 1021):
+            time.sleep(random.uniform(0, 0.1))  # not always in the same part of a thread's round
+            server.config_path.write_text(limits(("per-client", limit, "60s")))
+            server.hang_up()
+            for wire in wires:
+                wire.send(build("GET", "/"))
+            assert {wire.read_answer()["RateLimit-Policy"] for wire in wires} == {f'"per-client";q={limit};w=60'}
 
 
 @pytest.mark.parametrize("text, why", [
@@ -135,6 +151,7 @@ def test_reloads_in_the_midst_of_traffic(start):
     for thread in threads:
         thread.start()
     try:
+        wait_until(lambda: all(counted), what="an answer for everybody")  # a busy machine starts one late
         for i in range(30):
             more = [("second", 1000000, "60s")] if i % 2 == 0 else []
             server.config_path.write_text(limits(("per-client", 1000000 + i, "60s"), *more))
@@ -144,5 +161,4 @@ def test_reloads_in_the_midst_of_traffic(start):
         for thread in threads:
             thread.join()
     assert not wrong, wrong[:3]
-    assert all(n > 0 for n in counted)
     assert server.metrics().total("sluice_decisions_total", limit="per-client") == sum(counted)
