@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from support.module import module_path, sanitizer
-from support.postgres import Postgres, free_port
+from support.ports import free_port
+from support.postgres import Postgres
 from support.redis import RedisClient, RedisError
 from support.server import DIES_WITH_US, binary
 from support.waiting import LIMIT_S, wait_until

@@ -7,7 +7,6 @@ Leaves out: what Sluice makes of them.
 import contextlib
 import functools
 import os
-import random
 import re
 import shlex
 import signal
@@ -17,14 +16,13 @@ import time
 
 import pytest
 
+from support.ports import BUS_ABOVE_PORT, free_port, free_port_with_bus
 from support.server import DIES_WITH_US, stop
 from support.waiting import LIMIT_S, wait_until
 
 SLOTS = 16384
-PORTS_FROM = 10000
 INTRODUCED_EVERY_S = 3
 START_TRIES = 3  # with another port each
-BUS_ABOVE_PORT = 10000  # how far above its port a node of a Cluster listens to the others
 # Which Redis or Valkey the tests run.
 SERVER = shlex.split(os.environ.get("SLUICE_TEST_REDIS_SERVER") or "redis-server")
 
@@ -55,34 +53,6 @@ def needs_tls():
     assert told.returncode != 0, "a certificate that does not exist was taken"
     if "FATAL CONFIG FILE ERROR" in told.stdout + told.stderr:
         pytest.skip("this server was built without TLS")
-
-
-def _is_free(port):
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port():
-    """None that the system gives to others: what it chooses by itself, for a connection or for who asks for any port, it
-    may choose between this look and the server's start, or while the server is down for a test."""
-    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
-        below = int(file.read().split()[0])
-    while True:
-        port = random.SystemRandom().randrange(PORTS_FROM, max(below, PORTS_FROM + BUS_ABOVE_PORT))
-        if _is_free(port):
-            return port
-
-
-def free_port_with_bus():
-    """A port whose neighbour for a Cluster's bus is free, too."""
-    while True:
-        port = random.SystemRandom().randrange(PORTS_FROM, PORTS_FROM + BUS_ABOVE_PORT)
-        if _is_free(port) and _is_free(port + BUS_ABOVE_PORT):
-            return port
 
 
 class PortTaken(Exception):
