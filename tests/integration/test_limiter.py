@@ -33,11 +33,23 @@ def sleep_until(moment):
         left = moment - time.monotonic()
 
 
+def within(limit_s, ask):
+    """What `ask` returns of the first client of whom it took less than this: nothing has expired meanwhile.
+
+    @param ask  called with the client's address."""
+    for last in range(2, 22):
+        began = time.monotonic()
+        answers = ask(f"127.0.0.{last}")
+        if time.monotonic() - began < limit_s:
+            return answers
+    raise AssertionError(f"twenty times this machine took longer than {limit_s} s for next to nothing")
+
+
 @pytest.mark.parametrize("algorithm", ["sliding-log", "sliding-counter", "fixed-window", "token-bucket"])
 def test_who_waits_as_told_is_admitted(start, algorithm):
     server = start(config=limits_file({"name": "per-client", "algorithm": algorithm, "limit": 3, "window": "2s"}))
     for _ in range(2):
-        for _ in range(10):
+        for _ in range(100):  # four do, unless the machine is slow
             answer = server.get("/")
             answered = time.monotonic()
             if answer.status == 429:
@@ -51,12 +63,13 @@ def test_who_waits_as_told_is_admitted(start, algorithm):
 
 def test_ratelimit_counts_down_and_its_reset_is_true(start):
     server = start(limit="3/2s")
-    for left in (2, 1, 0):
-        answer = server.get("/")
+    client, answers = within(2, lambda source: (source, [server.get("/", source=source) for _ in range(3)]))
+    answered = time.monotonic()
+    for left, answer in zip((2, 1, 0), answers):
         assert answer["RateLimit"] == f'"per-client";r={left};t=2'
         assert answer["RateLimit-Policy"] == '"per-client";q=3;w=2'
-    sleep_until(time.monotonic() + 2)
-    assert server.get("/")["RateLimit"] == '"per-client";r=2;t=2'
+    sleep_until(answered + 2)
+    assert server.get("/", source=client)["RateLimit"] == '"per-client";r=2;t=2'
 
 
 def test_a_denied_request_costs_nothing(start):
@@ -64,11 +77,11 @@ def test_a_denied_request_costs_nothing(start):
     server = start(limit="2/1s")
     statuses, began = [], time.monotonic()
     with server.connect() as wire:
-        while time.monotonic() < began + 3.5:
+        # Four times two pass, at 0, 1, 2 and 3 s. On a slow machine later: the log tells whether that was right.
+        while statuses.count(200) < 8 or statuses.count(429) <= 100:
+            assert time.monotonic() < began + 30, f"{statuses.count(200)} passed, {statuses.count(429)} did not"
             wire.send(build("GET", "/"))
             statuses.append(wire.read_answer().status)
-    assert statuses.count(429) > 100
-    assert 7 <= statuses.count(200) <= 8  # at 0, 1, 2 and 3 s two each; the last ones may be under way
     log = server.wait_for_log(len(statuses))
     check_never_over_admits(log, 2, 1)
     check_never_over_denies(log, 2, 1)
@@ -150,25 +163,37 @@ def test_a_load_generator_gets_exactly_the_limit_through(start):
     assert statuses == {200: 10, 429: 4990}, done.stdout
 
 
+def wall_offset():
+    """By how much the wall clock is ahead of one that nobody sets; of some readings that in which the least came between."""
+    found = []
+    for _ in range(20):
+        before = time.clock_gettime(time.CLOCK_BOOTTIME)
+        wall = time.time()
+        found.append((time.clock_gettime(time.CLOCK_BOOTTIME) - before, wall - before))
+    return min(found)[1]
+
+
 def test_twenty_clients_at_one_request_a_second(start):
     """Twenty clients behind one address ask once a second each: in any window exactly the limit passes, no more, and
     never less where more would have been right. SLUICE_TEST_FULL=1 takes a whole minute, as in the story."""
     window_s, last_s = (60, 125) if FULL else (6, 8)
     server = start(threads=2, limit=f"10/{window_s}s")
-    began = time.monotonic()
-    offset_before = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    began, late_s = time.monotonic(), [0.0] * 20
+    offset_before = wall_offset()
 
     def client(i):
         statuses = []
         with server.connect() as wire:
             for second in range(last_s):
-                sleep_until(began + 0.5 + second + i / 20)
+                planned = began + 0.5 + second + i / 20
+                sleep_until(planned)
                 wire.send(build("GET", "/"))
                 statuses.append(wire.read_answer().status)
+                late_s[i] = max(late_s[i], time.monotonic() - planned)
         return statuses
 
     statuses = collections.Counter(status for some in at_once(20, client) for status in some)
-    slack_s = abs(time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - offset_before)
+    slack_s = abs(wall_offset() - offset_before)
     assert slack_s < 0.1, "the machine's clock was set meanwhile: the log proves nothing"
     log = server.wait_for_log(20 * last_s)
     assert collections.Counter(line["status"] for line in log) == statuses
@@ -176,7 +201,8 @@ def test_twenty_clients_at_one_request_a_second(start):
     assert statuses[200] + statuses[429] == 20 * last_s
     check_never_over_admits(log, 10, window_s, slack_s)
     check_never_over_denies(log, 10, window_s, slack_s)
-    assert statuses[200] == 10 * math.ceil(last_s / window_s)
+    # By the plan so many pass. A machine that stood still for a while has let them ask at other times, which the log tells.
+    assert statuses[200] == 10 * math.ceil(last_s / window_s) or (max(late_s) > 0.3 and statuses[200] >= 10)
 
 
 class TestSeveralLimits:
@@ -190,15 +216,16 @@ class TestSeveralLimits:
     def test_all_or_nothing(self, start):
         """What one limit denies is not taken from the other."""
         server = start(config=self.TWO)
-        assert [server.get("/").status for _ in range(3)] == [200] * 3
-        answers = [server.get("/") for _ in range(10)]
-        assert {answer.status for answer in answers} == {429}
+        client, answers = within(1, lambda source: (source, [server.get("/", source=source) for _ in range(13)]))
+        answered, began = time.monotonic(), time.monotonic() - 1
+        assert [answer.status for answer in answers] == [200] * 3 + [429] * 10
+        answers = answers[3:]
         assert answers[0]["Retry-After"] == "1"
         assert re.fullmatch(r'"burst";r=0;t=1, "half-hour";r=2;t=\d+', answers[-1]["RateLimit"])
-        sleep_until(time.monotonic() + 1)
-        answers = [server.get("/") for _ in range(3)]
+        sleep_until(answered + 1)
+        answers = [server.get("/", source=client) for _ in range(3)]
         assert [answer.status for answer in answers] == [200, 200, 429]
-        assert 1790 < int(answers[2]["Retry-After"]) <= 1800
+        assert 1800 - (time.monotonic() - began) <= int(answers[2]["Retry-After"]) <= 1800
 
     def test_one_for_everybody(self, start):
         server = start(config=limits_file({"name": "per-client", "limit": 2, "window": "60s"},
@@ -212,12 +239,14 @@ class TestSeveralLimits:
 def test_a_token_bucket_lets_a_burst_through_and_refills_evenly(start):
     server = start(config=limits_file({"name": "per-client", "algorithm": "token-bucket", "limit": 10, "window": "10s",
                                        "burst": 4}))
-    began = time.monotonic()
-    answers = [server.get("/") for _ in range(5)]
+    def ask(source):
+        return source, time.monotonic(), [server.get("/", source=source) for _ in range(5)]
+
+    client, began, answers = within(1, ask)
     assert [answer.status for answer in answers] == [200, 200, 200, 200, 429]
     assert answers[4]["Retry-After"] == "1"
     sleep_until(began + 2.5)
-    statuses = [server.get("/").status for _ in range(3)]
+    statuses = [server.get("/", source=client).status for _ in range(3)]
     took_s = time.monotonic() - began
     assert statuses[:2] == [200, 200]  # one a second has flowed back
     assert statuses[2] == 429 or took_s >= 3
