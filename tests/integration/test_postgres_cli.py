@@ -81,7 +81,8 @@ def test_imports_and_servers_at_once(tmp_path, start_pg, postgres, database, uri
     urls = [f"http://example.org/{i}" for i in range(3000)]
     (tmp_path / "up.txt").write_text("\n".join(urls) + "\n")
     (tmp_path / "down.txt").write_text("\n".join(urls[::-1]) + "\n")
-    server = start_pg(threads=2)
+    # A new link waits for the transaction of an import that has the same URL, and that for the disk, a thousand rows long.
+    server = start_pg(threads=2, config="links:\n  timeout: 30s\n")
 
     def work(i):
         if i < 2:

@@ -113,7 +113,7 @@ def test_a_uri_that_can_not_be_read(tmp_path, uri, said):
 
 def test_a_database_that_is_not_there_is_told(start_pg, postgres):
     server = start_pg(links=postgres.uri("nowhere"))
-    assert 'database "nowhere" does not exist' in server.stderr
+    wait_until(lambda: 'database "nowhere" does not exist' in server.stderr, what="the reason")
     assert server.get("/readyz").status == 503
 
 
@@ -168,7 +168,7 @@ def test_tls_with_full_verification(start, secured):
 def test_a_connection_that_is_refused_is_told(start, secured, settings, said):
     server, ca = secured
     sluice = start(links=tls_uri(server, ca=ca, **settings), limit="off")
-    assert said in sluice.stderr, sluice.stderr
+    wait_until(lambda: said in sluice.stderr, what=said)  # a server starts also while its first attempt goes on
     assert "wrongword" not in sluice.stderr and "secret" not in sluice.stderr
     assert sluice.get("/readyz").status == 503
 

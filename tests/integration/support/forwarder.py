@@ -87,7 +87,10 @@ class Forwarder:
         while not self.over:
             with self.lock:
                 ends = list(self.pairs)
-            readable, _, _ = select.select([self.listener, self.woken, *ends], [], [], 1)
+            try:
+                readable, _, _ = select.select([self.listener, self.woken, *ends], [], [], 1)
+            except ValueError:  # one of them was closed by cut() since they were listed
+                continue
             if self.woken in readable:
                 self.woken.recv(4096)
                 continue  # something has changed

@@ -10,11 +10,11 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 
-from support.server import Sluice
+from support.ports import free_port
+from support.server import Sluice, stop
 from support.waiting import LIMIT_S, wait_until
 
 SETTINGS = """
@@ -38,12 +38,6 @@ def programs():
         found = [shutil.which("postgres")]
     assert found, "PostgreSQL is not installed"
     return os.path.dirname(found[-1])
-
-
-def free_port(address="127.0.0.1"):
-    with socket.socket(socket.AF_INET) as probe:
-        probe.bind((address, 0))
-        return probe.getsockname()[1]
 
 
 def as_user():
@@ -158,6 +152,8 @@ class Postgres:
                 pass
 
     def pause(self):
+        """Stops all its processes: first the one that forks, so that none is missed."""
+        stop(self.process)
         self.signal_all(signal.SIGSTOP)
 
     def go_on(self):
