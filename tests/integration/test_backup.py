@@ -150,7 +150,9 @@ def test_postgres(start_pg, postgres, database, tmp_path):
 def test_redis(start, start_redis, tmp_path):
     """The states of clients: who was denied is denied after a restore into an empty Redis."""
     redis = start_redis(arguments=["--appendonly", "yes"])
-    server = start(arguments=["--limiter", redis.url])
+    patience = {"SLUICE_LIMITER_TIMEOUT": "10s"}  # for a busy machine: all are to be decided by Redis
+    server = start(arguments=["--limiter", redis.url], env=patience)
+    wait_until(lambda: server.get("/readyz").body == b"ready\n", what="Redis to be found")
     assert [server.get("/", source=f"127.0.0.{i}").status for i in range(2, 30) for _ in range(11)] == ([200] * 10 + [429]) * 28
     told("redis-cli -h 10.0.0.130 --rdb /var/backups/sluice.rdb")
     run("redis-cli", "-h", redis.host, "-p", redis.port, "--rdb", tmp_path / "copy.rdb")
@@ -164,7 +166,8 @@ def test_redis(start, start_redis, tmp_path):
     told("redis-cli -h 10.0.0.130 config set appendonly yes")
     assert restored.ask("CONFIG", "SET", "appendonly", "yes") == "OK"
     wait_until(lambda: restored.info("persistence")["aof_rewrite_in_progress"] == "0", what="the append-only file")
-    other = start(arguments=["--limiter", restored.url])
+    other = start(arguments=["--limiter", restored.url], env=patience)
+    wait_until(lambda: other.get("/readyz").body == b"ready\n", what="Redis to be found")
     assert {other.get("/", source=f"127.0.0.{i}").status for i in range(2, 30)} == {429}
     restored.kill()
     restored.arguments += ["--appendonly", "yes"]

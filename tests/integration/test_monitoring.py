@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from support.redis import free_port
+from support.ports import free_port
 from support.server import DIES_WITH_US
 from support.waiting import LIMIT_S, wait_until
 
@@ -153,7 +153,8 @@ class Prometheus:
 @pytest.fixture(scope="module")
 def live(tmp_path_factory, start_shared, shared_store):
     """Two servers behind one Redis with the module, and a Prometheus that watches them."""
-    servers = [start_shared(arguments=["--limiter", shared_store.url]) for _ in range(2)]
+    patience = {"SLUICE_LIMITER_TIMEOUT": "5s"}  # for a busy machine: it is a plant that is well
+    servers = [start_shared(arguments=["--limiter", shared_store.url], env=patience) for _ in range(2)]
     prometheus = Prometheus(tmp_path_factory.mktemp("prometheus"),
                             ["%s:%d" % server.address for server in servers])
     try:
@@ -190,14 +191,16 @@ def test_every_question_of_the_dashboard_has_an_answer(live):
                 answers[question] = found
         return not open_questions
     try:
-        wait_until(all_answered, what="all answers")
+        wait_until(all_answered, 120, what="all answers")
     except AssertionError as error:
         raise AssertionError(f"without an answer: {open_questions}") from error
     for (title, _, legend), found in answers.items():
         for label in re.findall(r"\{\{(\w+)\}\}", legend):
             assert all(label in labels for labels, _ in found), (title, label)
-    shown = {title: found[0][1] for (title, _, _), found in answers.items()}
-    assert (shown["Servers that can't be asked"], shown["Limiter's store"], shown["Links' database"]) == (0, 1, 1)
+    # A scrape that a busy machine was too late for is one of a server that can't be asked, until the next one.
+    well = {"Servers that can't be asked": 0, "Limiter's store": 1, "Links' database": 1}
+    asked = {title: text for title, text, _ in answers if title in well}
+    wait_until(lambda: {title: prometheus.ask(text)[0][1] for title, text in asked.items()} == well, what="a plant that is well")
 
 
 def test_what_the_dashboard_lets_choose_exists(live):
