@@ -176,12 +176,14 @@ class Redis:
             raise PortTaken(self.log())
         assert self.process.poll() is None, f"redis-server ended with {self.process.returncode}: {self.log()}"
         try:
-            self.ask("PING")
+            with self.client(limit_s=1) as client:  # who was there before may not answer at all
+                client.ask("PING")
+                told = client.ask("INFO", "server")
         except RedisError as error:
             return "NOAUTH" in str(error)  # it is up; LOADING and the like are not
         except OSError:
             return False
-        return True
+        return f"process_id:{self.process.pid}\r\n" in told  # or it is somebody else, and ours is about to end
 
     def client(self, limit_s=LIMIT_S):
         with self.there():
