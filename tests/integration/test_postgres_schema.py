@@ -27,7 +27,8 @@ def test_ten_servers_start_at_once_on_an_empty_database(postgres, database, tmp_
     everybody = threading.Barrier(10, timeout=60)
 
     def work(i):
-        server = PostgresSluice(tmp_path / f"server-{i}", postgres, database, limit="off", threads=1)
+        # Patient with a database that is slow to take ten at once: it is not what is tested here.
+        server = PostgresSluice(tmp_path / f"server-{i}", postgres, database, limit="off", threads=1, config="links:\n  timeout: 30s\n")
         server.wait_until_ready()
         path = server.code_of("http://example.org/")
         everybody.wait()
